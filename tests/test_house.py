@@ -1,7 +1,8 @@
-"""Rules of names and parameters that hold for the whole package, counted in its source."""
+"""Rules of names, parameters and files that hold for the whole repository, counted in its source."""
 
 import ast
 import re
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ FOLDERS = ("backends", "profiler", "search", "src/servefit")
 OPENINGS = ("What", "Which", "How", "Whoever")
 EMPTY_NAMES = {"each", "found", "given", "known", "told"}
 ALLOWED_EMPTY_NAMES = {"backends": 7, "profiler": 0, "search": 2, "src/servefit": 3}
+ROOT_FILES = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "mkdocs.yml", "pyproject.toml"}
 SUPERLATIVES = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|HIGHEST|LOWEST|LONGEST|SHORTEST|FEWEST)(_\w+)?")
 
 MAX_PARAMETERS = 12
@@ -66,6 +68,12 @@ def test_a_function_with_too_many_parameters_is_named() -> None:
     assert list(_crowded(ast.parse(f"def enough({names}, **others): ..."))) == []
     method = f"class Thing:\n    def too_many(self, {names}, *, more): ..."
     assert list(_crowded(ast.parse(method))) == ["too_many"]
+
+
+@pytest.mark.integration
+def test_no_other_file_is_committed_at_the_root() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert {name for name in tracked if "/" not in name and not name.startswith(".")} == ROOT_FILES
 
 
 def test_all_of_the_package_is_looked_at(modules: Modules) -> None:

@@ -112,8 +112,8 @@ def as_ensemble(estimator: Any) -> Any:
         return estimator  # some were fitted without a class
     import sklearn.ensemble
 
-    kinds = sklearn.ensemble.RandomForestRegressor, sklearn.ensemble.RandomForestClassifier
-    forest = kinds[hasattr(estimator, "classes_")]()
+    classifies = hasattr(estimator, "classes_")
+    forest = (sklearn.ensemble.RandomForestClassifier if classifies else sklearn.ensemble.RandomForestRegressor)()
     forest.estimators_, forest.n_outputs_ = trees, trees[0].n_outputs_
     for name in ("n_features_in_", "classes_", "n_classes_"):
         if hasattr(estimator, name):

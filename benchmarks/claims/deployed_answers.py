@@ -1,6 +1,7 @@
 """Whether what a job promises of an endpoint is what the endpoint does, and whether its answer is the same tomorrow.
 
     python -m benchmarks.claims.deployed_answers capacity [--budget 30s]
+    python -m benchmarks.claims.deployed_answers clients [--budget 30s] [--models xgb-1000x8,fraud]
     python -m benchmarks.claims.deployed_answers latency [--budget 40s] [--repeats 3]
     python -m benchmarks.claims.deployed_answers seeds [--budget 40s] [--warm-budget 40s] [--models fraud,xgb-1000x8]
 
@@ -10,6 +11,9 @@ more than 10 % above. wrk does the same again a quarter of a minute later, on th
 apart is the machine's doing. Beside it the target of ``servefit scale``, against the highest rate at which the same
 endpoint was confirmed to keep the limit by ``servefit load``'s own search.
 
+``clients``: how much of that capacity is the client's doing. An endpoint answers wrk, wrk while a process of the lowest
+priority keeps wrk's CPU from idling, and ``servefit load``, in turns; with one row and with 2,000.
+
 ``latency``: the p95 at the asked rate of what is recommended, against the best of all configurations of the same cost,
 each measured over HTTP so many times in turns, in fresh processes. What is best by these, and partly by luck, is then
 compared with what is recommended in ten more turns of the two, with other arrivals. Aim: within 5 % or 20 us.
@@ -18,8 +22,8 @@ compared with what is recommended in ten more turns of the two, with other arriv
 of 40 s, and the others, had compiled and measured. The aim is one answer, or answers that the report calls equal:
 within the tie of the goal. How long the traffic was that the answer's figures are of is printed with it.
 
-Each prints one JSON object. They take about 25 and 15 minutes, and 7 a model. ``capacity`` needs wrk, taskset and two
-CPUs.
+Each prints one JSON object. They take about 25 minutes, 6 a model, 15, and 7 a model. ``capacity`` and ``clients`` need
+wrk, taskset, chrt and two CPUs.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
@@ -44,6 +48,7 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.jobs import LIMIT, VCPUS, payload_of, recommended, servefit
 from benchmarks.models.forest_models import benchmark_model
@@ -70,6 +75,9 @@ SEEDS = (0, 1, 2, 3, 4)
 BACKENDS = ("forest", "onnxruntime", "treelite", "xgboost")
 WRK_S = 2
 TURNS = 3
+WRK_BUSY, SERVEFIT_LOAD = "wrk on a CPU kept busy", "servefit load"
+CLIENTS = ("wrk", WRK_BUSY, SERVEFIT_LOAD)
+CLIENT_TURNS = 5
 TURNS_OF_TWO = 10
 """One p95 of an endpoint is off by a quarter; the mean of ten ratios by less than a tenth."""
 
@@ -109,12 +117,17 @@ def served(job: str, home: Path) -> Iterator[str]:
         process.wait(60)
 
 
+def cpu_of_client() -> int:
+    """Return a CPU beside the envelope of the profile."""
+    topology = describe_host().cpus
+    return client_cpus(topology, choose_cpus(topology, VCPUS))[0]
+
+
 def by_wrk(url: str, rows: np.ndarray, folder: Path, *, connections: int) -> float:
     """Return the median requests a second of several turns of wrk, on a CPU beside the envelope of the profile."""
     file = folder / "bodies.txt"
     file.write_bytes(b"\n".join(body for _, body in bodies("open-inference", rows, rows_per_request=1)))
-    topology = describe_host().cpus
-    cpu = client_cpus(topology, choose_cpus(topology, VCPUS))[0]
+    cpu = cpu_of_client()
     target = f"{url}/v2/models/{NAME}/infer"
     return median(
         wrk.run(target, file, connections=connections, seconds=WRK_S, first=0, cpu=cpu).rate_per_s for _ in range(TURNS)
@@ -171,6 +184,78 @@ def capacity(budget: str) -> dict[str, Any]:
             "more_than_10_percent_above": sum(ratio > 1.1 for ratio in ratios),
         }
     return {"jobs": len(cases), **figures, "cases": cases}
+
+
+def clients(budget: str, *, name: str, rate_per_s: int = 500) -> dict[str, Any]:
+    """Load one endpoint with several clients in turns, and tell what a request costs its processes."""
+    turns: dict[str, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        _, _, rows = payload_of(name, home)
+        best = recommended(name, rate_per_s, home, job="clients", budget=budget)["recommendations"][0]
+        most = best["settings"]["max_batch"]
+        users = most + max(7, min(most, 128))
+        with served("clients", home) as url:
+            for sent in (rows[:1], rows) * CLIENT_TURNS:
+                payload = home / "sent.npy"
+                np.save(payload, sent)
+                load = (
+                    "load",
+                    url,
+                    "--payload",
+                    str(payload),
+                    "--users",
+                    str(users),
+                    "--duration",
+                    f"{TURNS * WRK_S}s",
+                )
+                server = servefit(*load, home=home)[1]["server"]["pid"]
+                for client in CLIENTS:
+                    before = _cpu_s(server)
+                    if client == SERVEFIT_LOAD:
+                        rate = servefit(*load, home=home)[1]["throughput_per_s"]
+                    else:
+                        with _kept_busy(cpu_of_client()) if client == WRK_BUSY else nullcontext():
+                            rate = by_wrk(url, sent, home, connections=users)
+                    user_s, kernel_s = (after - then for after, then in zip(_cpu_s(server), before, strict=True))
+                    turn = rate, kernel_s / (user_s + kernel_s)
+                    turns.setdefault(f"{client}, {len(sent)} rows", []).append(turn)
+                    print(name, client, len(sent), turn, file=sys.stderr, flush=True)
+    return {"configuration": f"{best['backend']}, batch {most}", "turns": CLIENT_TURNS, **_of_clients(turns)}
+
+
+def _of_clients(turns: Mapping[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    """Sum up ``turns``, rates and the kernel's shares of the server's CPU time; it has no time to spare."""
+    figures = {}
+    for label, found in turns.items():
+        wrk_alone = turns["wrk," + label.rpartition(",")[2]]
+        over = [rate / other for (rate, _), (other, _) in zip(found, wrk_alone, strict=True)]
+        figures[label] = {
+            "rate_per_s": round(median(rate for rate, _ in found)),
+            "over_wrk": {"median": round(median(over), 3), "min": round(min(over), 3), "max": round(max(over), 3)},
+            "user_us_per_request": round(median(1e6 * (1 - share) / rate for rate, share in found), 1),
+            "kernel_us_per_request": round(median(1e6 * share / rate for rate, share in found), 1),
+        }
+    return figures
+
+
+def _cpu_s(server: int) -> tuple[float, float]:
+    """Return the user and kernel time so far of a server and its workers."""
+    process = psutil.Process(server)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user for each in times), sum(each.system for each in times)
+
+
+@contextmanager
+def _kept_busy(cpu: int) -> Iterator[None]:
+    """Keep a CPU from idling, with a process that gives way to every other."""
+    spinner = [sys.executable, "-c", "while True: pass"]
+    process = subprocess.Popen(["taskset", "--cpu-list", str(cpu), "chrt", "--idle", "0", *spinner])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def latency(budget: str, repeats: int, *, name: str = "fraud", rate_per_s: int = 500) -> dict[str, Any]:
@@ -278,14 +363,16 @@ def seeds(budgets: Mapping[str, str], *, name: str, rate_per_s: int = 500) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("capacity", "latency", "seeds"))
+    parser.add_argument("what", choices=("capacity", "clients", "latency", "seeds"))
     parser.add_argument("--budget", default="40s")
     parser.add_argument("--warm-budget", help="of seeds, where others have measured before; --budget if left out")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", default="fraud,xgb-1000x8,lgb-500x63", help="that seeds are tried with")
+    parser.add_argument("--models", default="fraud,xgb-1000x8,lgb-500x63", help="of clients and seeds")
     given = parser.parse_args()
     if given.what == "capacity":
         found = capacity(given.budget)
+    elif given.what == "clients":
+        found = {name: clients(given.budget, name=name) for name in given.models.split(",")}
     elif given.what == "latency":
         found = latency(given.budget, given.repeats)
     else:

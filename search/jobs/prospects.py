@@ -120,7 +120,9 @@ def _timed(
             )
             progress.stage("timing calls", before_search(clock))
             survey = Survey.of(space.grid)
-            survey.carry_out(bench.time, lambda: clock.elapsed_s < _TIMING_UNTIL * clock.limit_s)
+            survey.carry_out(
+                bench.time, lambda: clock.elapsed_s < _TIMING_UNTIL * clock.limit_s, reference=model.reference
+            )
             reasons = [step.reason for step in log.steps() if step.reason] + [
                 skipped.reason for skipped in compiled.skipped
             ]

@@ -98,7 +98,7 @@ class Search(SearchState):
         if self.exhaustive and not self.space.less_exact:
             return
         self._begin("timing", "timing calls")
-        self.survey.carry_out(self._time, self._may_time_more)
+        self.survey.carry_out(self._time, self._may_time_more, reference=self.reference)
         for backend, target, rival, times_as_long in self.survey.slower(self.space.less_exact):
             self._leave_out(backend, target)
             self.remarks.append(

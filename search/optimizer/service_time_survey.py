@@ -83,10 +83,12 @@ class Survey:
         """Return a survey of what ``steps`` of a job timed."""
         return cls(sizes=(), known=service_times_of(steps))
 
-    def carry_out(self, time: Time, in_time: Callable[[], bool]) -> None:
-        """Time the subjects, the most promising first, for as long as ``in_time`` says."""
+    def carry_out(self, time: Time, in_time: Callable[[], bool], *, reference: str) -> None:
+        """Time the subjects, the most promising first, for as long as ``in_time`` says. Of the simple ones that is all
+        but ``reference``, the backend of the model's own library: the others are there because they may be faster."""
         waiting = self.untimed()
-        for simple in [subject for subject in waiting if (subject.workers, subject.settings.threads) == (1, 1)]:
+        simple_ones = [subject for subject in waiting if (subject.workers, subject.settings.threads) == (1, 1)]
+        for simple in sorted(simple_ones, key=lambda subject: subject.backend == reference):
             if simple not in self.failed and in_time():
                 self._time(simple, self.sizes, time)
         rest = [subject for subject in waiting if subject not in self.known and subject not in self.failed]

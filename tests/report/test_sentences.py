@@ -13,7 +13,7 @@ from tests.report.story import BEGAN_AT, MODEL, PAYLOAD, PROFILES, Story, config
 
 from servefit.cli.job_output import exit_status
 from servefit.profiler.machine.instance_profile import InstanceProfile
-from servefit.report.sentences import cost_text, headline, hindrances, hourly_text, reasons, takes_text
+from servefit.report.sentences import cost_text, evidence, headline, hindrances, hourly_text, reasons, takes_text
 from servefit.search.jobs.document import job_document
 from servefit.search.jobs.job import RecommendationJob
 from servefit.search.request.job_request import JobRequest
@@ -161,6 +161,15 @@ def test_what_was_measured_after_it_had_won_is_called_measured(story: Story) -> 
     best = job_document(job)["recommendations"][0]
     assert (best["confirmed"], best["not_confirmed_because"]) == (True, None)
     assert exit_status(job) == 0
+
+
+def test_requests_of_several_rows_are_told_with_their_number(story: Story) -> None:
+    trial = story.tests(WINNER, kind="confirmation")
+    best = told(story).best
+    assert best is not None
+    assert f"over {trial.judged.samples:,} requests of 14 rows; it can" in evidence(best, rows_per_request=14)
+    predicted = replace(best, trial=replace(best.trial, basis="predicted"))
+    assert "at 500 requests/s of 14 rows, and that it can" in evidence(predicted, rows_per_request=14)
 
 
 def test_what_was_not_measured_again_is_said_to_be_a_single_test(story: Story) -> None:

@@ -87,7 +87,8 @@ def headline(job: RecommendationJob) -> str:
     if trial.verdict != "INVALID" and is_too_noisy(best):
         beginning = _not_confirmed(sla)
     figure = objective.evidence(best, context) if shown else ""
-    why = f"{evidence(best)}{figure and f'; {figure}'}{_noise(best)} ({spent})."
+    measured = evidence(best, rows_per_request=job.request.rows_per_request)
+    why = f"{measured}{figure and f'; {figure}'}{_noise(best)} ({spent})."
     return f"{one_line(f'{beginning} {deployment}.')}\n{one_line(why)}"
 
 
@@ -142,21 +143,26 @@ def _unfinished(job: RecommendationJob) -> str:
     return ", then stopped" if job.status == "STOPPED" else ""
 
 
-def evidence(best: Recommendation, *, costs: bool = True) -> str:
+def evidence(best: Recommendation, *, costs: bool = True, rows_per_request: int = 1) -> str:
     """Return the figures of the recommendation, as a sentence without its full stop, and what it ``costs``. Those that
-    were predicted, and those of a test that was not confirmed, are called so."""
+    were predicted, and those of a test that was not confirmed, are called so; requests of several rows have their
+    number."""
     judged, confirmation = best.trial.judged, best.confirmation
     latency = ", ".join(_percentiles(judged, "p50", "p95", "p99")) or "no percentile"
     price = f"; {cost}" if costs and (cost := cost_text(best)) else ""
     because = "" if best.trial.reason is None else f"; {best.trial.reason}"
+    of_rows = f" of {rows_per_request} rows" if rows_per_request > 1 else ""
     capacity = f"{number_text(float(best.max_invocations))} a minute"
     if best.trial.at_rate is not None:
         capacity = f"{number_text(float(best.max_invocations / S_PER_MIN))}/s at most"
     if best.trial.basis == "predicted":
-        at_rate = "" if judged.offered_per_s is None else f" at {number_text(judged.offered_per_s)} requests/s"
+        at_rate = "" if judged.offered_per_s is None else f" at {number_text(judged.offered_per_s)} requests/s{of_rows}"
         return f"Predicted {latency}{at_rate}, and that it can answer {capacity}{price}{because}"
     loop = f"at {number_text(judged.throughput_per_s)} requests/s" if judged.loop == "open" else "in a closed loop"
-    requests, where = count_text(judged.samples, "request"), " over HTTP" if best.deployment == "endpoint" else ""
+    requests, where = (
+        count_text(judged.samples, "request") + of_rows,
+        " over HTTP" if best.deployment == "endpoint" else "",
+    )
     if best.trial.verdict == "INVALID":
         return f"In a disturbed test of {requests}{where}: {latency} {loop}; it answered {capacity}{price}"
     if confirmation is not None and not confirmation.is_confirmed:

@@ -119,6 +119,17 @@ def test_a_large_model_is_compiled_by_one_at_a_time() -> None:
     assert not may_be_compiled_beside(host, replace(small, size_bytes=2**26))
 
 
+def test_when_much_of_the_time_is_over_one_backend_is_compiled_beside_the_library_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path))  # where nothing is compiled yet
+    found, _ = compiled(monkeypatch, model, Compiler(), backends=(), spent_s=60.0)
+    reference, beside = [artifact.backend for artifact in found.artifacts]
+    assert reference == "xgboost"
+    late = {skipped.name for skipped in found.skipped if "were used before it was its turn" in skipped.reason}
+    assert {"treelite", "forest", "onnxruntime"} - late == {beside}
+
+
 def test_what_is_in_the_cache_has_no_time_below_zero(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
     compiled(monkeypatch, model, Compiler())
     late = Compiler()
