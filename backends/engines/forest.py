@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.libraries.installed import thread_counts
 from servefit.backends.libraries.trees import read_trees, readable
-from servefit.backends.pipelines.readable import READING_S, library_read, pipelines_readable
+from servefit.backends.pipelines.readable import READING_S, pipelines_readable, steps_key
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ForestBackend:
         return (READING_S if model.ends_in_trees else 0.5) + nodes * _SECONDS_PER_NODE
 
     def cache_key(self) -> str:
-        return f"5, {library_read()}"
+        return f"5, {steps_key()}"
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         if not model.ends_in_trees:

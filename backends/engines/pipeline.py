@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.model.types import Library
-from servefit.backends.pipelines.readable import READING_S, library_read, pipelines_readable
+from servefit.backends.pipelines.readable import READING_S, pipelines_readable, steps_key
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PipelineBackend:
         return READING_S
 
     def cache_key(self) -> str:
-        return f"2, {library_read()}"
+        return steps_key()
 
     def compile(self, model: Model, target: Target, workdir: Path) -> Mapping[str, Any]:
         from servefit.backends.pipelines.compiling import compile_pipeline

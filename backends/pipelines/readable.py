@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servefit.backends.libraries.installed import installed
@@ -18,9 +21,15 @@ def pipelines_readable() -> Availability:
     return installed("sklearn", "scikit-learn", remedy="pip install 'servefit[sklearn]'")
 
 
-def library_read() -> str:
-    """Return the name and the version of what pipelines are read with."""
+@cache
+def steps_key() -> str:
+    """Return what artifacts with pickled steps depend on: a digest of this package's source, which their classes are
+    in, and the version of scikit-learn, which the steps were read with and some are computed by."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
     try:
-        return f"scikit-learn {version('scikit-learn')}"
+        library = f"scikit-learn {version('scikit-learn')}"
     except PackageNotFoundError:
-        return "no scikit-learn"
+        library = "no scikit-learn"
+    return f"{digest.hexdigest()[:16]}, {library}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import sys
 import tempfile
 import time
 import warnings
@@ -68,7 +69,7 @@ def by_hand(pipeline: Any, table: Any) -> Callable[[Any], Callable[[], Any]] | N
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - of many kinds, from two libraries: it is not converted
-        print(f"skl2onnx: {type(error).__name__}", flush=True)
+        print(f"skl2onnx: {type(error).__name__}", file=sys.stderr, flush=True)
         return None
     taken = {entry.name for entry in session.get_inputs()}
 

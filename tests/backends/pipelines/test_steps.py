@@ -51,6 +51,7 @@ from tests.column_pipelines import opened
 
 from servefit.backends.finding.registry import imported
 from servefit.backends.payload.rows import parity_rows
+from servefit.backends.pipelines import readable
 from servefit.backends.types import Artifact, Settings, Target
 from servefit.errors import CompileFailed
 
@@ -272,6 +273,19 @@ def test_a_step_that_gives_something_else_than_ours_is_left_to_scikit_learn(
     facts, expected, found = served(of_numbers(Shifted()), tmp_path)
     assert facts["in_library"] == ["standardscaler (StandardScaler)"]
     np.testing.assert_allclose(found, expected)
+
+
+def test_artifacts_of_steps_whose_source_was_another_are_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+    for source in ("AT_ONCE = 1", "AT_ONCE = 1", "AT_ONCE = 2"):
+        (tmp_path / "steps.py").write_text(source)
+        monkeypatch.setattr(readable, "__file__", str(tmp_path / "readable.py"))
+        readable.steps_key.cache_clear()
+        keys.append(imported("pipeline").cache_key())
+    readable.steps_key.cache_clear()
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_step_that_does_not_pickle_is_a_compilation_that_failed(
