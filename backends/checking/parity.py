@@ -15,6 +15,7 @@ let that pass and stop everything else, and the right measure depends on what an
   by when every number that goes in is off by one rounding: no runtime can do better. So is a rounding of one, or of the
   largest value that the tensor has in any row where that is less: a probability is often one minus another. What comes
   out of a sigmoid, and what a classifier without trees gives, is rounded as one is, however small it is.
+- What a pipeline that ends in trees predicts is compared as a tensor, and where it is a sum, as a sum too.
 - A class number must be equal.
 
 The unit is the bound of float32 summation: half an epsilon for each tree (Higham, Accuracy and Stability of Numerical
@@ -50,6 +51,10 @@ _ROUNDINGS = 8.0
 _MAX_ROUNDING_SHARE = 0.01
 """Of the largest value of a tensor: where a rounding does more, predictions say little, and what is wrong would not be
 seen. Chosen."""
+
+_SUM_TOLERANCE = 1e-5
+"""For the trees at the end of a pipeline, whose number is not known here, as a share of the largest sum: that of 170
+trees. A sum near zero is the difference of larger parts."""
 
 CLASS_NUMBER_OBJECTIVES = frozenset({"multi:softmax", "binary:hinge"})
 LOG_LINK_OBJECTIVES = frozenset(
@@ -159,6 +164,8 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
         of_classes = model.signature.task in (Task.BINARY, Task.MULTICLASS)
         rounding = float(np.finfo(np.float32).eps) * (1 if of_classes else largest)
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
+        if model.ends_in_trees and model.signature.task is Task.REGRESSION:
+            absolute += _SUM_TOLERANCE * _scales(model, magnitude, over_rows=True)
         for exact in (relative, absolute):
             exact[:, : len(model.signature.output_sizes)] = 0
             for tensor, rows, columns in output_blocks(model.signature, reference):

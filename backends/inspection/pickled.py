@@ -62,12 +62,18 @@ def inspect_object(
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False
+    if type(estimator).__name__ in _WITH_THRESHOLDS:
+        noted = (*noted, f"the threshold of the {type(estimator).__name__} is not applied: probabilities are served")
+        estimator, is_plain = estimator.estimator_, False
     inspection = _inspect_estimator(estimator, path, folder)
     inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:
         return inspection
     write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
+
+
+_WITH_THRESHOLDS = frozenset({"FixedThresholdClassifier", "TunedThresholdClassifierCV"})
 
 
 def _only_model(held: dict[Any, Any] | list[Any] | tuple[Any, ...], path: Path) -> tuple[Any, str]:

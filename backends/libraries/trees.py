@@ -42,12 +42,17 @@ SKLEARN_ENSEMBLES = frozenset(
 
 def is_ensemble(estimator: Any) -> bool:
     """Return whether an estimator is an ensemble of trees that can be read: of scikit-learn, or of the classes that
-    XGBoost, LightGBM and CatBoost have for it."""
+    XGBoost, LightGBM and CatBoost have for it. Boosting from the predictions of another estimator is none, and neither
+    are linear functions, alone or in leaves."""
     kind = type(estimator)
     package = kind.__module__.partition(".")[0]
     if package == "sklearn":
-        return kind.__name__ in SKLEARN_ENSEMBLES
-    return package in ("xgboost", "lightgbm", "catboost") and hasattr(estimator, "get_params")
+        begins = type(getattr(estimator, "init_", "zero"))
+        return kind.__name__ in SKLEARN_ENSEMBLES and (begins is str or begins.__name__.startswith("Dummy"))
+    if package not in ("xgboost", "lightgbm", "catboost") or not hasattr(estimator, "get_params"):
+        return False
+    options = estimator.get_params()
+    return options.get("booster") != "gblinear" and not options.get("linear_tree")
 
 
 def readable(model: Model) -> Availability:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import isnan
 from typing import Any
 
@@ -17,12 +18,11 @@ from servefit.backends.model.sklearn_steps import (
     first_of,
     is_dropped,
     is_encoder,
-    is_named,
     is_vectorizer,
     joined_by,
     names_of,
     positions_of,
-    steps_of,
+    selects_by_name,
     vectorizers_in,
 )
 from servefit.backends.model.texts import TEXT
@@ -135,19 +135,17 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
     names = names_of(estimator)
     count = getattr(first, "n_features_in_", 0)
     columns: dict[int, Column] = {}
-    by_name = False
     if transformers is None:
         columns = {nth: _column(estimator, nth, called(names, nth)) for nth in range(count)}
     else:
         for _, transformer, chosen in transformers:
-            by_name = by_name or is_named(chosen)
             if is_dropped(transformer):
                 continue
             for position, nth in enumerate(positions_of(chosen, names, count)):
                 column_here = _column(transformer, position, called(names, nth))
                 columns[nth] = column_here if nth not in columns else _merged(columns[nth], column_here)
     in_order = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
-    if not by_name and all(not column.is_text and column.fits_float32 for column in in_order):
+    if not selects_by_name(first) and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
     return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
 
@@ -169,24 +167,48 @@ def _columns_of_all(estimator: Any, inner: list[EstimatorColumns | None]) -> Est
 
 
 def _column(transformer: Any, position: int, name: str) -> Column:
-    """Return the column at ``position`` among those of ``transformer``. Encoders and imputers keep the number of
-    columns, so the position is the same in each step up to the first of another kind."""
-    column = Column(name=name)
-    for step in steps_of(transformer):
-        if is_vectorizer(step):
-            return _vectorized(name, [inner for inner in steps_of(transformer) if is_vectorizer(inner)])
-        if hasattr(step, "statistics_") and len(step.statistics_) > position:
-            value = step.statistics_[position]
-            if isinstance(value, str):
-                column = replace(column, is_text=True, **_imputing(step, value))
-        elif is_encoder(step):
-            categories = _categories(step.categories_[position], name)
-            is_text = column.is_text or any(isinstance(category, str) for category in categories)
-            closed = getattr(step, "handle_unknown", None) == "error"
-            return replace(column, is_text=is_text, categories=categories, closed=closed)
-        elif step is not None and not isinstance(step, str):
-            break
-    return column
+    """Return the column at ``position`` among those of ``transformer``."""
+    return _looked_through(transformer, position, Column(name=name))[0]
+
+
+def _looked_through(step: Any, position: int, column: Column) -> tuple[Column, bool]:
+    """Return ``column``, which is at ``position`` among those of ``step``, with what this tells of it, and whether the
+    step after it has it at the same position: encoders end that, and imputers do not."""
+    if hasattr(step, "steps"):
+        for _, inner in step.steps:
+            column, goes_on = _looked_through(inner, position, column)
+            if not goes_on:
+                return column, False
+        return column, True
+    sides = _sides_of(step, position)
+    if sides is not None:
+        ways = [_looked_through(side, at, column)[0] for side, at in sides]
+        return (reduce(_merged, ways) if ways else column), False
+    if is_vectorizer(step):
+        return _vectorized(column.name, [step]), False
+    if hasattr(step, "statistics_") and len(step.statistics_) > position:
+        value = step.statistics_[position]
+        return (replace(column, is_text=True, **_imputing(step, value)) if isinstance(value, str) else column), True
+    if is_encoder(step):
+        categories = _categories(step.categories_[position], column.name)
+        is_text = column.is_text or any(isinstance(category, str) for category in categories)
+        closed = getattr(step, "handle_unknown", None) == "error"
+        return replace(column, is_text=is_text, categories=categories, closed=closed), False
+    return column, step is None or isinstance(step, str)
+
+
+def _sides_of(step: Any, position: int) -> list[tuple[Any, int]] | None:
+    """Return the transformers side by side in ``step`` that the column at ``position`` goes through, with its position
+    in each; None for a step that is no union of others."""
+    if hasattr(step, "transformer_list"):
+        return [(side, position) for _, side in step.transformer_list if not is_dropped(side)]
+    if not hasattr(step, "transformers_"):
+        return None
+    names, count = names_of(step), step.n_features_in_
+    taken = [
+        (side, positions_of(chosen, names, count)) for _, side, chosen in step.transformers_ if not is_dropped(side)
+    ]
+    return [(side, positions.index(position)) for side, positions in taken if position in positions]
 
 
 def _imputing(imputer: Any, value: str) -> dict[str, Any]:
@@ -220,6 +242,8 @@ def _vectorized(name: str, vectorizers: Sequence[Any]) -> Column:
 def _merged(first: Column, second: Column) -> Column:
     """Return what is known of a column that goes two ways."""
     lowered = first.lowered and second.lowered
+    if first.is_vectorized and second.is_vectorized:
+        return replace(first, words=tuple(sorted({*first.words, *second.words})), lowered=lowered)
     if not second.is_text and not second.categories:
         return replace(first, lowered=lowered)
     if not first.is_text and not first.categories:

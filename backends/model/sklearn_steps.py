@@ -4,7 +4,7 @@ step it is. What that says of the columns is for ``sklearn_columns``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,13 @@ def last_of(estimator: Any) -> Any:
     return estimator
 
 
-def steps_of(transformer: Any) -> Iterator[Any]:
-    """Yield the transformers that a column goes through, one after the other, or side by side."""
-    for _, step in getattr(transformer, "steps", ()):
-        yield from steps_of(step)
-    for _, step in getattr(transformer, "transformer_list", ()):
-        yield from steps_of(step)
-    if not hasattr(transformer, "steps") and not hasattr(transformer, "transformer_list"):
-        yield transformer
+def selects_by_name(step: Any) -> bool:
+    """Return whether ``step`` or one inside it selects columns by name."""
+    inner = [*getattr(step, "steps", ()), *getattr(step, "transformer_list", ())]
+    chosen = [(one, columns) for _, one, columns in getattr(step, "transformers_", ()) if not is_dropped(one)]
+    return any(is_named(columns) for _, columns in chosen) or any(
+        selects_by_name(one) for one in [side for _, side in inner] + [side for side, _ in chosen]
+    )
 
 
 def is_vectorizer(step: Any) -> bool:

@@ -7,7 +7,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from servefit.backends.pipelines.lasts import Calibrated, Mean, SideBySide, Stacked, Undone, Vote
+from servefit.backends.pipelines.branches import Chain
+from servefit.backends.pipelines.lasts import (
+    Calibrated,
+    Mean,
+    PowersUndone,
+    QuantilesUndone,
+    SideBySide,
+    Stacked,
+    Undone,
+    Vote,
+)
 from servefit.backends.pipelines.numbers import Elementwise, elementwise
 from servefit.backends.pipelines.sample import Sample, predicted
 from servefit.backends.pipelines.values import PipelineStep, dense
@@ -116,7 +126,20 @@ def _back(transformer: Any) -> PipelineStep | None:
         return elementwise((np.multiply, scale), (np.add, transformer.mean_ if transformer.with_mean else None))
     if hasattr(transformer, "data_min_"):
         return elementwise((np.subtract, transformer.min_), (np.divide, transformer.scale_))
+    if getattr(transformer, "method", None) == "yeo-johnson":
+        undone = PowersUndone(float(transformer.lambdas_[0]))
+        scaled = _back(transformer._scaler) if transformer.standardize else None
+        return undone if scaled is None else Chain((scaled, undone))
+    if hasattr(transformer, "quantiles_"):
+        from scipy.special import ndtr
+
+        shares = ndtr if transformer.output_distribution == "normal" else None
+        return QuantilesUndone(transformer.quantiles_[:, 0], transformer.references_, shares)
     return None
+
+
+def _with_threshold(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
+    return None if method == "predict" else read(estimator.estimator_, method, sample, "estimator_")
 
 
 def _grid_search(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
@@ -132,6 +155,8 @@ _READERS: Mapping[str, Callable[[Read, Any, str, Sample], PipelineStep | None]] 
     "StackingClassifier": _stacking,
     "StackingRegressor": _stacking,
     "TransformedTargetRegressor": _transformed_target,
+    "FixedThresholdClassifier": _with_threshold,
+    "TunedThresholdClassifierCV": _with_threshold,
     "GridSearchCV": _grid_search,
     "RandomizedSearchCV": _grid_search,
 }

@@ -221,3 +221,37 @@ class Undone:
 
     def __call__(self, value: Value) -> np.ndarray:
         return dense(self.back(dense(self.step(value)).reshape(-1, 1)))[:, 0]
+
+
+@dataclass(frozen=True)
+class PowersUndone:
+    """Yeo and Johnson's ``power``, taken back as scikit-learn does. Where there is no such number it is not one."""
+
+    power: float
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        up, down = _root(np.maximum(numbers, 0), self.power), _root(-np.minimum(numbers, 0), 2 - self.power)
+        return np.where(numbers >= 0, up, -down)
+
+
+def _root(numbers: np.ndarray, power: float) -> np.ndarray:
+    return (np.exp(numbers) if abs(power) <= _TINY else np.power(numbers * power + 1, 1 / power)) - 1
+
+
+_TINY = float(np.spacing(1.0))
+
+
+@dataclass(frozen=True)
+class QuantilesUndone:
+    """The values that have a share of the training's below them: ``quantiles`` at the shares ``references``. ``shares``
+    is SciPy's function that gives the share of a value of a normal distribution, or None."""
+
+    quantiles: np.ndarray
+    references: np.ndarray
+    shares: np.ufunc | None
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        shares = numbers if self.shares is None else self.shares(numbers)
+        return np.asarray(np.interp(shares, self.references, self.quantiles))

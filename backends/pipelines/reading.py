@@ -23,7 +23,7 @@ from servefit.backends.pipelines.joined_lasts import joined_last
 from servefit.backends.pipelines.known_lasts import known_last
 from servefit.backends.pipelines.known_steps import known_step
 from servefit.backends.pipelines.sample import Sample, predicted
-from servefit.backends.pipelines.trees import as_ensemble, compile_trees, without_preprocessor
+from servefit.backends.pipelines.trees import as_ensemble, compile_trees, is_sum, without_preprocessor
 from servefit.backends.pipelines.values import (
     BACKEND,
     MISSING,
@@ -99,7 +99,7 @@ class Reader:
             self.own = already[1]
         trees = as_ensemble(estimator)
         own = self._trees(trees, method, sample) if is_ensemble(trees) else known_last(estimator, method)
-        if own is not None and _predicts(own, sample, expected):
+        if own is not None and _predicts(own, sample, expected, are_sums=method == "predict" and is_sum(own)):
             self.own += 1
             self.has_trees = self.has_trees or is_ensemble(trees)
             return own
@@ -231,7 +231,9 @@ def _behind(own: PipelineStep, sample: Sample) -> tuple[PipelineStep, Sample] | 
     return own, Sample(None, ours, places)
 
 
-def _predicts(own: PipelineStep, sample: Sample, expected: np.ndarray) -> bool:
+def _predicts(own: PipelineStep, sample: Sample, expected: np.ndarray, *, are_sums: bool = False) -> bool:
+    """Return whether ``own`` gives the ``expected`` predictions. A sum near zero is the difference of larger parts, and
+    has their roundings."""
     try:
         with np.errstate(all="ignore"):
             result = dense(own(sample.ours))
@@ -239,7 +241,11 @@ def _predicts(own: PipelineStep, sample: Sample, expected: np.ndarray) -> bool:
         return False
     size = np.abs(expected[np.isfinite(expected)]).max(initial=0)
     return result.shape == expected.shape and np.allclose(
-        result, expected, rtol=_OF_PREDICTIONS, atol=_OF_PREDICTIONS * min(size, 1), equal_nan=True
+        result,
+        expected,
+        rtol=_OF_PREDICTIONS,
+        atol=_OF_PREDICTIONS * (size if are_sums else min(size, 1)),
+        equal_nan=True,
     )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.checking.parity import LOG_LINK_OBJECTIVES
 from servefit.backends.model.types import Library
-from servefit.backends.pipelines.values import BACKEND, Value, dense
+from servefit.backends.pipelines.values import BACKEND, PipelineStep, Value, dense
 from servefit.errors import RowsRefused
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: 
     missing = getattr(estimator, "missing", np.nan)
     own = {
         "folder": folder.name,
+        "is_sum": model.trees is not None and model.trees.objective not in LOG_LINK_OBJECTIVES,
         # scikit-learn's trees of float32 alone refuse them, but for those of outliers.
         "takes_infinite": model.library is not Library.SKLEARN
         or model.signature.row_datatype == "float64"
@@ -76,6 +78,11 @@ def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: 
         "missing": [*([0.0] if zero_is_missing else []), *([] if missing is None or missing != missing else [missing])],
     }
     return Trees(workdir, {**facts, **own}, threads=1)
+
+
+def is_sum(step: PipelineStep) -> bool:
+    """Return whether ``step`` predicts sums of leaves as they are, and not, say, their exponential."""
+    return isinstance(step, Trees) and step.facts["is_sum"]
 
 
 def _model(file: Path, folder: Path) -> Model:

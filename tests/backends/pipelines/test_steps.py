@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import (
     BaggingClassifier,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -22,6 +24,7 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, 
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
@@ -48,6 +51,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from tests.column_pipelines import opened
+from xgboost import XGBClassifier
 
 from servefit.backends.finding.registry import imported
 from servefit.backends.payload.rows import parity_rows
@@ -61,7 +65,9 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:Found unknown categories", "ignore:Stochastic Optimizer"),
+    pytest.mark.filterwarnings(
+        "ignore:Found unknown categories", "ignore:Stochastic Optimizer", "ignore:overflow encountered in exp"
+    ),
 ]
 
 ROWS = 400
@@ -190,7 +196,54 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "targets that were scaled": lambda: TransformedTargetRegressor(
         of_columns(last=Ridge()), transformer=StandardScaler()
     ).fit(TABLE, VALUE),
+    "targets by their power": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=PowerTransformer()
+    ).fit(TABLE, VALUE),
+    "targets by their power, which is 0": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=_OfOnePower(0.0)
+    ).fit(TABLE, VALUE),
+    "targets by their power, which is 2": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=_OfOnePower(2.0)
+    ).fit(TABLE, VALUE),
+    "targets by their ranks": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=QuantileTransformer(n_quantiles=50)
+    ).fit(TABLE, VALUE),
+    "targets by their ranks, normal": lambda: TransformedTargetRegressor(
+        of_columns(last=Ridge()), transformer=QuantileTransformer(n_quantiles=50, output_distribution="normal")
+    ).fit(TABLE, VALUE),
+    "columns in columns": lambda: make_pipeline(
+        ColumnTransformer(
+            [("inner", of_columns()[0], ["plan", "city", *NUMBERS]), ("words", TfidfVectorizer(), "note")]
+        ),
+        LogisticRegression(),
+    ).fit(TABLE, TARGET),
+    "columns side by side": lambda: make_pipeline(
+        FeatureUnion(
+            [
+                ("columns", of_columns()[0]),
+                ("words", ColumnTransformer([("words", CountVectorizer(), "note")])),
+                ("letters", ColumnTransformer([("letters", CountVectorizer(analyzer="char"), "note")])),
+            ]
+        ),
+        LogisticRegression(),
+    ).fit(TABLE, TARGET),
+    "a threshold": lambda: make_pipeline(
+        of_columns()[0], FixedThresholdClassifier(LogisticRegression(), threshold=0.3)
+    ).fit(TABLE, TARGET),
 }
+
+
+class _OfOnePower(PowerTransformer):  # type: ignore[misc] # scikit-learn has no types
+    """Finds the power that it is told."""
+
+    def __init__(self, power: float = 0.0) -> None:
+        super().__init__(standardize=False)
+        self.power = power
+
+    def fit(self, X: Any, y: Any = None) -> Any:  # noqa: N803 - scikit-learn's name
+        super().fit(X, y)
+        self.lambdas_ = np.array([self.power])
+        return self
 
 
 def served(estimator: Any, folder: Path) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -228,6 +281,18 @@ LEFT: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "distances": (
         lambda: of_numbers(KBinsDiscretizer(3), last=KNeighborsRegressor()),
         ["kneighborsregressor (KNeighborsRegressor)"],
+    ),
+    "linear functions by XGBoost": (
+        lambda: of_columns(last=XGBClassifier(booster="gblinear", n_estimators=5)),
+        ["xgbclassifier (XGBClassifier)"],
+    ),
+    "linear functions in leaves": (
+        lambda: of_columns(last=LGBMClassifier(linear_tree=True, n_estimators=5, verbose=-1)),
+        ["lgbmclassifier (LGBMClassifier)"],
+    ),
+    "boosting of another's predictions": (
+        lambda: of_columns(last=GradientBoostingClassifier(init=LogisticRegression(), n_estimators=5)),
+        ["gradientboostingclassifier (GradientBoostingClassifier)"],
     ),
     "kernels": (lambda: of_columns(last=SVC()), ["svc (SVC)"]),
     "votes of trees": (

@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
-from xgboost import XGBClassifier
+from xgboost import XGBClassifier, XGBRegressor
 
 from servefit.backends.compilation import compile_model
 from servefit.backends.finding.capabilities import backend
@@ -175,6 +175,16 @@ def test_numbers_that_stand_for_missing_ones_are_compared_in_float32(sparse: boo
 def test_a_regression_of_catboost_is_one_although_it_has_classes(tmp_path: Path) -> None:
     last = CatBoostRegressor(iterations=20, verbose=0, allow_writing_files=False)
     check_served(fitted(*COLUMNS, last=last), tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
+def test_a_sum_near_zero_may_be_off_by_the_roundings_of_the_parts_that_it_is_the_difference_of(tmp_path: Path) -> None:
+    values = 1e4 + np.where(NUMBERS[:, 0] > 50, 0, -1e4) + NUMBERS[:, 1] / 1e4
+    opened(make_pipeline(StandardScaler(), XGBRegressor(n_estimators=50)).fit(NUMBERS, values), tmp_path)
+    model = Model.load(tmp_path / "model.pkl", trust_pickle=True)
+    compiled = compile_model(model, "forest", payload=payload_for(model, NUMBERS))
+    assert compiled.max_abs_error < 1e-5 * 1e4
 
 
 @pytest.mark.integration
