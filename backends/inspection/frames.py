@@ -13,9 +13,9 @@ import numpy as np
 from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.model import Model
 from servefit.backends.model.inspection_record import Inspection
-from servefit.backends.model.types import Format, Signature, Task
+from servefit.backends.model.types import Format, Signature, Signs, Task
 from servefit.backends.model.width import check_width
-from servefit.backends.payload.rows import synthetic_rows
+from servefit.backends.payload.rows import columns_of_any_number, synthetic_rows
 from servefit.backends.payload.text_rows import with_texts
 from servefit.errors import UnsupportedModel
 
@@ -36,8 +36,7 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     )
     check_width(signature.features)
 
-    columns = replace(signature, **frame.column_parts)
-    signature, rows, predictions = _as_it_predicts(signature, _without_negatives(columns), path, predicted)
+    signature, rows, predictions = _as_it_predicts(signature, path, predicted)
 
     def takes(changed: np.ndarray) -> bool:
         try:
@@ -65,22 +64,18 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
     return with_batch_dependence(Inspection(format=Format.PICKLE, signature=signature), path, predicted)
 
 
-def _without_negatives(signature: Signature) -> Signature:
-    return replace(
-        signature,
-        inputs=tuple(one if one.is_text or one.is_whole else replace(one, lowest=0) for one in signature.inputs),
-    )
-
-
 def _as_it_predicts(
-    signature: Signature, without_negatives: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
+    signature: Signature, path: Path, predicted: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[Signature, np.ndarray, np.ndarray]:
-    """Return the signature, rows drawn by it, and their predictions. If these fail, try rows without negative numbers,
-    of which logarithms are undefined. Raises UnsupportedModel."""
+    """Return the signature with the signs of numbers that the estimator takes, rows drawn by it, and their predictions.
+    Raises UnsupportedModel."""
     first: Exception | None = None
-    for tried in dict.fromkeys((signature, without_negatives)):
+    for signs in Signs:
+        tried = replace(signature, signs=signs)
         model = Model(source=str(path), file=path, format=Format.PICKLE, digest="", size_bytes=0, signature=tried)
         rows = synthetic_rows(model, _ROWS)
+        if signs is not Signs.POSITIVE:
+            rows[0, columns_of_any_number(tried)] = 0
         try:
             return tried, rows, predicted(rows)
         except ImportError as error:

@@ -25,7 +25,7 @@ from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import predict
 from servefit.backends.model.sklearn_steps import last_of
-from servefit.backends.model.types import Format, Library, Signature, Task, TreeStructure
+from servefit.backends.model.types import Format, Library, Signature, Signs, Task, TreeStructure
 from servefit.backends.model.width import check_width
 from servefit.errors import UnsupportedModel
 from servefit.state import write_atomically
@@ -175,7 +175,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     forest = _forest(estimator, features)
     if forest is not None:
         forest.save_splits(folder / "splits.npz")
-    predictions = _predict_zeros(estimator, task, features)
+    signs, predictions = _as_it_predicts(estimator, task, features)
     inspection = Inspection(
         format=Format.PICKLE,
         signature=Signature(
@@ -185,6 +185,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
             feature_names=tuple(str(column) for column in getattr(estimator, "feature_names_in_", ())),
             accepts_missing=_accepts_missing(estimator, task, features),
             table_datatype="float32" if _rounds_to_float32(estimator) else "float64",
+            signs=signs,
         ),
         trees=None if forest is None else _structure(name, forest),
         splits_name=None if forest is None else "splits.npz",
@@ -192,12 +193,8 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
-    try:
-        inspection = with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
-        return _with_marks(inspection, marks_of(estimator, int(features)), folder)
-    except (ValueError, TypeError) as error:
-        remedy = "have its first step make numbers that it takes of negative ones too, as they are drawn"
-        raise _not_predicted(name, "numbers of either sign", error, remedy) from error
+    inspection = with_batch_dependence(inspection, path, lambda rows: _predict_once(estimator, task, rows))
+    return _with_marks(inspection, marks_of(estimator, int(features)), folder)
 
 
 def _marks_of_frame(estimator: Any, frame: Frame, signature: Signature) -> dict[int, np.ndarray]:
@@ -251,18 +248,25 @@ def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | N
         return predict(estimator, task, rows, frame)
 
 
-def _predict_zeros(estimator: Any, task: Task, features: int) -> np.ndarray:
-    """Raises UnsupportedModel for an estimator that does not take rows of numbers, though nothing says so before."""
-    try:
-        return _predict_once(estimator, task, np.zeros((2, features)))
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        remedy = "if it takes columns by name, or texts, make the steps that take them the first of a pipeline"
-        raise _not_predicted(type(estimator).__name__, f"rows of {features} numbers", error, remedy) from error
+def _as_it_predicts(estimator: Any, task: Task, features: int) -> tuple[Signs, np.ndarray]:
+    """Return the signs of the numbers that the estimator takes, and predictions of some. Raises UnsupportedModel."""
+    drawn = np.random.default_rng(0).standard_normal((_TRIED_ROWS, features))
+    drawn[0] = 0
+    first: Exception | None = None
+    for signs, rows in zip(Signs, (drawn, np.abs(drawn), np.abs(drawn) + (drawn == 0)), strict=True):
+        try:
+            return signs, _predict_once(estimator, task, rows)
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            first = first or error
+    reason = (str(first).splitlines() or [type(first).__name__])[0]
+    raise UnsupportedModel(
+        f"a {type(estimator).__name__} that does not predict rows of {features} numbers: {reason:.200}",
+        remedy="if it takes columns by name, or texts, make the steps that take them the first of a pipeline",
+    ) from first
 
 
-def _not_predicted(name: str, what: str, error: Exception, remedy: str) -> UnsupportedModel:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UnsupportedModel(f"a {name} that does not predict {what}: {reason:.200}", remedy=remedy)
+_TRIED_ROWS = 16
+"""So many numbers of one column are of one sign once in 65,536 times."""
 
 
 def _accepts_missing(estimator: Any, task: Task, features: int) -> bool:

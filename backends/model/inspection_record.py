@@ -6,9 +6,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from servefit.backends.model.types import Format, Input, Output, Padding, Signature, Size, Task, TreeStructure
+from servefit.backends.model.types import (
+    Format,
+    Input,
+    Output,
+    Padding,
+    Signature,
+    Signs,
+    Size,
+    Task,
+    TreeStructure,
+)
 
-SCHEMA = 14
+SCHEMA = 15
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 
@@ -37,7 +47,7 @@ class Inspection:
         fields: dict[str, Any] = json.loads(content)
         del fields["schema"]
         signature, trees = fields.pop("signature"), fields.pop("trees")
-        signature["task"] = Task(signature["task"])
+        signature["task"], signature["signs"] = Task(signature["task"]), Signs(signature["signs"])
         for name in ("feature_names", "integer_features", "output_sizes"):
             signature[name] = tuple(signature[name])
         signature["inputs"] = tuple(

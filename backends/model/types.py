@@ -84,6 +84,15 @@ class Task(StrEnum):
     TENSOR = "tensor"
 
 
+class Signs(StrEnum):
+    """The signs of the numbers that a model was seen to take, in the order in which they are tried: steps that take
+    logarithms or powers do not take all."""
+
+    ANY = "any"
+    NOT_NEGATIVE = "not negative"
+    POSITIVE = "positive"
+
+
 @shown()
 class Input(Stored, frozen=True, kw_only=True):
     """One input of a model: the columns [``start``, ``stop``) of a row, as an array of ``datatype`` (NumPy's name) and
@@ -219,6 +228,8 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     Models that are no networks, and take columns of different kinds, have an input for each column, of one value a row.
 
+    ``signs`` are those of the numbers of a table that are drawn for tests. They do not bound what may be sent.
+
     ``opaque`` says that a request is bytes of a content type, which only the model itself reads: a row then is one
     request, as ``model.opaque`` packs it, and a prediction is its answer.
     """
@@ -236,6 +247,7 @@ class Signature(Stored, frozen=True, kw_only=True):
     output_tensors: tuple[Output, ...] = ()
     output_sizes: tuple[str, ...] = ()
     padding: Padding | None = None
+    signs: Signs = Signs.ANY
     opaque: bool = False
 
     @property

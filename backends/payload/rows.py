@@ -17,6 +17,7 @@ import numpy as np
 
 from servefit.backends.model.keeping import content_as_named
 from servefit.backends.model.texts import TEXT_SIZE
+from servefit.backends.model.types import Signs
 from servefit.backends.payload.text_rows import drawn_texts, with_texts
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _plausible_rows(model: Model, count: int, seed: int, datatype: str) -> np.nd
     if signature.padding is not None and signature.padding.mask is not None:
         mask = next(model_input for model_input in signature.inputs if model_input.name == signature.padding.mask)
         rows[:, mask.start : mask.stop] = 1
-    return _with_texts(signature, rows, seed, hard=False)
+    return _with_texts(signature, _signed(signature, rows), seed, hard=False)
 
 
 def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
@@ -92,7 +93,25 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
             rows[:1, model_input.start : model_input.stop], rows[1:2, model_input.start : model_input.stop] = (
                 model_input.whole_range
             )
-    return _with_texts(model.signature, rows, seed, hard=True)
+    return _with_texts(model.signature, _signed(model.signature, rows), seed, hard=True)
+
+
+def columns_of_any_number(signature: Signature) -> np.ndarray:
+    """Return the columns that hold neither whole numbers nor categories."""
+    known = [column for one in signature.inputs if one.known for column in range(one.start, one.stop)]
+    values = np.arange(len(signature.sizes), signature.features)
+    return np.setdiff1d(values, [*signature.integer_features, *known])
+
+
+def _signed(signature: Signature, rows: np.ndarray) -> np.ndarray:
+    """Give the numbers in ``rows`` the signs that the model takes, and return them; whole numbers and categories keep
+    theirs."""
+    if signature.signs is Signs.ANY:
+        return rows
+    free = columns_of_any_number(signature)
+    numbers = np.abs(rows[:, free])
+    rows[:, free] = np.where(numbers == 0, 1, numbers) if signature.signs is Signs.POSITIVE else numbers
+    return rows
 
 
 def _with_texts(signature: Signature, rows: np.ndarray, seed: int, *, hard: bool) -> np.ndarray:
@@ -103,10 +122,10 @@ def _with_texts(signature: Signature, rows: np.ndarray, seed: int, *, hard: bool
 
 
 def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None = None) -> np.ndarray:
-    """Return ``count`` rows of zeros and empty texts, of ``sizes`` or of the usual ones. An input that refuses unknown
-    values has the first of its known ones."""
+    """Return ``count`` rows of zeros, or of ones where the model takes no zeros, and empty texts, of ``sizes`` or of
+    the usual ones. An input that refuses unknown values has the first of its known ones."""
     sized = signature if sizes is None else signature.of_sizes(sizes)
-    rows = np.zeros((count, sized.features), dtype=sized.row_datatype)
+    rows = _signed(sized, np.zeros((count, sized.features), dtype=sized.row_datatype))
     rows[:, : len(sized.sizes)] = [size.usual for size in sized.sizes]
     closed = [one for one in sized.inputs if not one.takes_unknown and one.known]
     for one in closed:
@@ -138,7 +157,7 @@ def nudged_rows(model: Model, rows: np.ndarray, seed: int = 0) -> np.ndarray:
     values = np.abs(np.nan_to_num(rows.astype(np.float64)))
     off = np.random.default_rng(seed).choice([-1.0, 1.0], rows.shape) * np.finfo(np.float32).eps
     moved: np.ndarray = np.where(fixed, rows, rows + off * np.maximum(values, values.mean(axis=0))).astype(rows.dtype)
-    return moved
+    return _signed(signature, moved)
 
 
 def whole_numbers(generator: np.random.Generator, model_input: Input, shape: tuple[int, ...]) -> np.ndarray:
@@ -264,12 +283,9 @@ class _Columns:
         return self._as_input(feature, recipe(feature, plausible))
 
     def _as_input(self, feature: int, values: np.ndarray) -> np.ndarray:
-        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those, and no
-        negative ones where it takes none."""
-        if not self._inputs:
+        """Return ``values`` as the feature takes them: whole numbers in its range where it takes only those."""
+        if not self._inputs or feature not in self._integer_features:
             return values
-        if feature not in self._integer_features:
-            return values if self._inputs[feature].lowest is None else np.abs(values)
         lowest, highest = self._inputs[feature].whole_range
         return np.clip(np.rint(values.astype(np.float64)), lowest, min(highest, _MAX_AS_FLOAT)).astype(np.int64)
 

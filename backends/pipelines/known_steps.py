@@ -23,6 +23,7 @@ from servefit.backends.pipelines.numbers import (
     Indicated,
     Normalised,
     Powers,
+    PowersOfPositive,
     Products,
     Projected,
     Quantiles,
@@ -212,9 +213,10 @@ def _quantiles(step: Any, _places: Places) -> PipelineStep:
 
 
 def _powers(step: Any, _places: Places) -> PipelineStep:
-    if step.method != "yeo-johnson":
-        raise Unread
-    powers = Powers(np.asarray(step.lambdas_, dtype=np.float64))
+    from scipy.special import boxcox
+
+    exponents = np.asarray(step.lambdas_, dtype=np.float64)
+    powers = Powers(exponents) if step.method == "yeo-johnson" else PowersOfPositive(exponents, boxcox)
     return Chain((powers, inner)) if step.standardize and (inner := _standard(step._scaler, None)) else powers
 
 

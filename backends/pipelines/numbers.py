@@ -250,6 +250,21 @@ class Powers:
         return np.where(numbers >= 0, up, -down)
 
 
+@dataclass(frozen=True)
+class PowersOfPositive:
+    """Box and Cox's ``powers`` (columns,), by SciPy's own ``function``, as scikit-learn does."""
+
+    powers: np.ndarray
+    function: np.ufunc
+
+    def __call__(self, value: Value) -> np.ndarray:
+        numbers = dense(value)
+        check_not_infinite(numbers)
+        if (numbers <= 0).any():
+            raise RowsRefused(BACKEND, "a power of Box and Cox is given a number that is not positive")
+        return np.asarray(self.function(numbers, self.powers))
+
+
 def _power(logarithms: np.ndarray, powers: np.ndarray, are_zero: np.ndarray) -> np.ndarray:
     """Return the powers of numbers, less 1 and as shares of the power; of the power 0 that is the logarithm."""
     if not are_zero.any():

@@ -125,6 +125,13 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "quantiles, normal": lambda: of_numbers(QuantileTransformer(n_quantiles=50, output_distribution="normal")),
     "powers": lambda: of_numbers(PowerTransformer()),
     "powers, not scaled": lambda: of_numbers(PowerTransformer(standardize=False)),
+    "powers of positive numbers": lambda: make_pipeline(
+        ColumnTransformer([("powers", PowerTransformer(method="box-cox"), ["zip"])]), Ridge()
+    ).fit(TABLE, VALUE),
+    "logarithms": lambda: make_pipeline(FunctionTransformer(np.log), StandardScaler(), Ridge()).fit(
+        TABLE[["zip"]].to_numpy(), VALUE
+    ),
+    "logarithms of columns": lambda: of_columns(("logarithms", FunctionTransformer(np.log10), ["zip"])),
     "splines": lambda: of_numbers(SplineTransformer(include_bias=False)),
     "norms": lambda: of_numbers(StandardScaler(), Normalizer(), Normalizer("max")),
     "indicators": lambda: make_pipeline(
