@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,12 @@ def core() -> Any:
     return imported_silently("openvino").Core()
 
 
-def compiled_network(path: Path, backend: str, precision: str, settings: Settings) -> Any:
+def compiled_network(
+    path: Path, backend: str, precision: str, settings: Settings, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Any:
     """Return OpenVINO's CompiledModel of the IR at ``path``, which computes in ``precision`` ("f32" or "bf16") on
-    exactly ``settings.threads`` threads. Raises BackendError for ``backend`` where OpenVINO computes otherwise."""
+    exactly ``settings.threads`` threads, for inputs of these ``shapes`` alone where some are given. Raises BackendError
+    for ``backend`` where OpenVINO computes otherwise."""
     openvino = imported_silently("openvino")
     wanted = {
         "INFERENCE_PRECISION_HINT": getattr(openvino.Type, precision),
@@ -68,7 +71,10 @@ def compiled_network(path: Path, backend: str, precision: str, settings: Setting
         "ENABLE_HYPER_THREADING": True,
     }
     try:
-        compiled = core().compile_model(core().read_model(str(path)), "CPU", asked)
+        graph = core().read_model(str(path))
+        if shapes is not None:
+            graph.reshape({name: list(shape) for name, shape in shapes.items()})
+        compiled = core().compile_model(graph, "CPU", asked)
     except RuntimeError as error:
         raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
     properties = {name: compiled.get_property(name) for name in compiled.get_property("SUPPORTED_PROPERTIES")}

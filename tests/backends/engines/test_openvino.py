@@ -280,6 +280,16 @@ def test_calls_of_shapes_that_went_well_before_are_answered_as_their_own(wide: M
     np.testing.assert_array_equal(rows, given)
 
 
+def test_a_row_alone_is_answered_by_the_network_that_is_compiled_for_one(wide: Model, tmp_path: Path) -> None:
+    artifact = compile_model(wide, "openvino").artifact
+    assert artifact.facts["of_one_row"] == {"x0": [1, 64]}
+    predictor = load_predictor(artifact, Settings())
+    rows = np.random.default_rng(0).standard_normal((3, 64), dtype=np.float32)
+    alone = [predictor.predict(row[np.newaxis]) for row in rows]
+    np.testing.assert_allclose(np.concatenate(alone), predictor.predict(rows), rtol=1e-5, atol=1e-6)
+    assert compile_model(Model.load(texts(tmp_path / "t.onnx")), "openvino").artifact.facts["of_one_row"] is None
+
+
 def test_where_values_decide_what_shapes_there_are_a_call_is_not_answered_with_the_answer_before(
     tmp_path: Path,
 ) -> None:
