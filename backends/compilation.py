@@ -29,19 +29,20 @@ from servefit.backends.finding.registry import imported
 from servefit.backends.libraries.onnx_session import UNOPTIMISED
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
-from servefit.backends.types import Artifact, Precision, Predictor, Settings, Target
-from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
+from servefit.backends.types import LAYERS, Artifact, Precision, Predictor, Settings, Target
+from servefit.errors import BackendUnavailable, CompileFailed, LimitNotKept, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
     from servefit.backends.payload import Payload
     from servefit.backends.quality.findings import Quality
+    from servefit.backends.quality.judging import JudgedRows
     from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Capabilities
 
@@ -54,6 +55,10 @@ DEFAULT_MEMORY_BYTES = 32 * 2**30
 """A bound on address space, of which libraries reserve more than they use."""
 
 _NO_ROWS = Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0)
+
+_SPARED = (1 / 8, 1 / 4, 1 / 2)
+"""The shares of a network's layers that are left as they were, one after the other, until the limits are kept. Few, as
+each is one more look at the rows to judge on; more than half, and little is gained. Chosen, not measured."""
 
 _JUDGING = 1
 """Raise it when what was found of less exact artifacts is not to be used any more."""
@@ -188,12 +193,9 @@ def _compile_less_exactly(
     limits: PrecisionLimits | None,
     memory_bytes: int | None,
 ) -> Compilation:
-    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. The artifact
-    is cached whether it meets them or not. The stored quality counts for the same limits and rows alone."""
-    import msgspec
-
-    from servefit.backends.quality.findings import Quality
-    from servefit.backends.quality.judging import judge, judged_rows, with_labels
+    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. Where it does not
+    keep them, the layers that lose most are left as they were, more of them each time."""
+    from servefit.backends.quality.judging import judged_rows, with_labels
 
     backend = chosen.name
     if limits is None or chosen.precision.value not in limits.allowed:
@@ -205,12 +207,49 @@ def _compile_less_exactly(
     limits = with_labels(limits)
     judged = judged_rows(limits, model, payload)
     calibration = calibration_rows(chosen, payload)
-    key = cache.artifact_key(model, chosen, version, target, calibration)
+
+    def attempt(spared: Sequence[str]) -> Compilation:
+        return _held_against(limits, model, chosen, version, target, calibration, judged, memory_bytes, spared)
+
+    try:
+        return attempt(())
+    except LimitNotKept as error:
+        whole = cache.find(cache.artifact_key(model, chosen, version, target, calibration))
+        layers = () if whole is None else whole.artifact.facts.get(LAYERS, ())
+        for count in sorted({round(share * len(layers)) for share in _SPARED} - {0}):
+            try:
+                return attempt(layers[:count])
+            except (LimitNotKept, CompileFailed) as also:
+                _log.info("%s (%s): with %d layers as they were: %s", backend, target.value, count, also)
+                if not isinstance(also, LimitNotKept):
+                    break
+        raise error
+
+
+def _held_against(
+    limits: PrecisionLimits,
+    model: Model,
+    chosen: Capabilities,
+    version: str,
+    target: Target,
+    calibration: np.ndarray | None,
+    judged: JudgedRows,
+    memory_bytes: int | None,
+    spared: Sequence[str],
+) -> Compilation:
+    """Compile, with the layers ``spared`` as they were, and hold the artifact against ``limits``. It is cached whether
+    it keeps them or not. The stored quality counts for the same limits and rows alone. Raises LimitNotKept."""
+    import msgspec
+
+    from servefit.backends.quality.findings import Quality
+    from servefit.backends.quality.judging import judge
+
+    key = cache.artifact_key(model, chosen, version, target, calibration, spared)
     entry = cache.find(key)
     cached = entry is not None
 
     def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
-        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes)
+        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes, spared)
         return artifact, {"seconds": seconds}
 
     if entry is None:
@@ -221,9 +260,9 @@ def _compile_less_exactly(
     if stored is not None:
         quality = msgspec.convert(stored, Quality)
     else:
-        quality = judge(entry.artifact, model, judged, limits, chosen.precision.value)
+        quality = judge(entry.artifact, model, judged, limits, chosen.precision.value, spared=len(spared))
         entry = cache.add_payload(entry, digest, msgspec.to_builtins(quality))
-    _log.info("%s (%s): %s", backend, target.value, quality.text)
+    _log.info("%s (%s): %s", chosen.name, target.value, quality.text)
     return _judged(entry, quality, cached=cached)
 
 
@@ -242,9 +281,13 @@ def compile_again(
     again, wherever it may be by now."""
     model = as_kept(model)
     chosen, version = _usable(model, backend, target)
-    key = cache.artifact_key(model, chosen, version, target, calibration_rows(chosen, payload))
+    of_artifact = model, chosen, version, target, calibration_rows(chosen, payload)
+    key = cache.artifact_key(*of_artifact)
     if quality is not None and (entry := cache.find(key)) is not None:
-        return _judged(entry, quality, cached=True)
+        if quality.spared:
+            entry = cache.find(cache.artifact_key(*of_artifact, entry.artifact.facts[LAYERS][: quality.spared]))
+        if entry is not None:
+            return _judged(entry, quality, cached=True)
     # The rows of a payload that decided are not asked for again either.
     if quality is None and payload is None and (entry := find_entry(key, by_payload=True)) is not None:
         return _compilation(entry, "", cached=True)
@@ -274,13 +317,14 @@ def _compiled(
     calibration: np.ndarray | None,
     folder: Path,
     memory_bytes: int | None,
+    spared: Sequence[str] = (),
 ) -> tuple[Artifact, float]:
     """Compile into ``folder`` in a child process, and return the artifact, unchecked, and the seconds that it took."""
     begin = perf_counter()
     facts = in_child(
         chosen.name,
         "compile_artifact",
-        *(chosen.name, model, target, folder, calibration),
+        *(chosen.name, model, target, folder, calibration, spared),
         timeout_s=inf,
         memory_bytes=memory_bytes,
     )

@@ -104,6 +104,10 @@ class Artifact(Stored, frozen=True, kw_only=True):
     facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
+LAYERS = "layers"
+"""The fact about a quantised artifact that names its layers, those first that lose most."""
+
+
 class Predictor(Protocol):
     """A loaded model. It is used by one process and one calling thread."""
 
@@ -177,7 +181,8 @@ class Backend(Capabilities, Protocol):
         """Write the artifact's files into the empty folder ``workdir``; give its ``facts``. Raises CompileFailed.
 
         One that ``calibrates`` is given one more argument by name, ``calibration``: rows as ``Predictor.predict``
-        takes them, or None where there is no payload.
+        takes them, or None where there is no payload. If the fact LAYERS names layers, it is called again with one
+        more, ``spared``, the first of these, where the artifact predicts less exactly than is allowed.
         """
         ...
 

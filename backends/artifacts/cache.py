@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
@@ -44,14 +44,21 @@ class Entry:
 
 
 def artifact_key(
-    model: Model, backend: Capabilities, version: str, target: Target, calibration: np.ndarray | None = None
+    model: Model,
+    backend: Capabilities,
+    version: str,
+    target: Target,
+    calibration: np.ndarray | None = None,
+    spared: Sequence[str] = (),
 ) -> str:
-    """Return the name of the cache entry for ``model`` compiled by ``backend``, calibrated on these rows if on any."""
+    """Return the name of the cache entry for ``model`` compiled by ``backend``, calibrated on these rows if on any,
+    with the layers ``spared`` as they were."""
     parts: list[Any] = [SCHEMA, model.digest, model.format, backend.name, version, target, backend.cache_key()]
     if model.converted is not None:
         parts.append(digest_in_name(model.converted) or "")
     if calibration is not None:
         parts += [calibration.shape, calibration.dtype.name, sha256(calibration.tobytes()).hexdigest()]
+    parts += [list(spared)] if spared else []
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
 

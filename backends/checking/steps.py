@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 
 
 def compile_artifact(
-    name: str, model: Model, target: Target, folder: Path, calibration: np.ndarray | None = None
+    name: str,
+    model: Model,
+    target: Target,
+    folder: Path,
+    calibration: np.ndarray | None = None,
+    spared: Sequence[str] = (),
 ) -> Mapping[str, Any]:
-    """Have the backend ``name`` compile ``model`` into ``folder``, calibrated on these rows if on any; give the
-    artifact's facts, plain JSON values. Raises CompileFailed, and CorruptModel where the model's file is not what it
-    was, or does not stay so."""
+    """Have the backend ``name`` compile ``model`` into ``folder``, calibrated on these rows if on any, with the layers
+    ``spared`` as they were; give the artifact's facts, plain JSON values. Raises CompileFailed, and CorruptModel where
+    the model's file is not what it was, or does not stay so."""
     options: dict[str, Any] = {} if calibration is None else {"calibration": calibration}
+    options |= {"spared": spared} if spared else {}
     with _intact(model):
         facts = imported(name).compile(model, target, folder, **options)
     if not isinstance(facts, Mapping):

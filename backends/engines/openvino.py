@@ -7,7 +7,7 @@ int8, which NNCF calibrates. How a network is opened is in ``openvino_library``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ from servefit.backends.libraries.openvino_session import COPIED_BYTES, OpenVinoS
 from servefit.backends.libraries.tensor_predictor import TensorPredictor
 from servefit.backends.model.onnx_io import OnnxInterface, calls
 from servefit.backends.model.types import Task
-from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
+from servefit.backends.types import LAYERS, Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class OpenVinoBackend:
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         facts, opened = dict(artifact.facts), (artifact.folder / _IR, self.name, self.arithmetic, settings)
+        facts.pop(LAYERS, None)
         shapes = facts.pop("of_one_row", None)  # artifacts of before have none, and do not say the other
         session = OpenVinoSession(
             compiled_network(*opened),
@@ -154,15 +155,27 @@ class OpenVinoInt8Backend(OpenVinoBackend):
         return 10.0 + model.size_bytes / 2e6
 
     def cache_key(self) -> str:
-        return f"int8 2, nncf {version('nncf') if find_spec('nncf') else 'missing'}, {super().cache_key()}"
+        return f"int8 3, nncf {version('nncf') if find_spec('nncf') else 'missing'}, {super().cache_key()}"
 
     def compile(
-        self, model: Model, target: Target, workdir: Path, *, calibration: np.ndarray | None = None
+        self,
+        model: Model,
+        target: Target,
+        workdir: Path,
+        *,
+        calibration: np.ndarray | None = None,
+        spared: Collection[str] = (),
     ) -> Mapping[str, Any]:
-        if calibration is None:
+        from servefit.backends.libraries.onnx_layers import layers_by_error
+        from servefit.backends.model.onnx_file import read_onnx
+
+        if calibration is None or model.onnx_file is None:
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         network = converted(model, self.name)
-        return self._written(workdir, replace(network, graph=_quantised(network, calibration, self.name)))
+        feeds = list(calls(OnnxInterface.from_facts(network.facts), calibration, _ROWS_A_CALL))
+        layers = layers_by_error(read_onnx(model.onnx_file), feeds[0], workdir)
+        facts = self._written(workdir, replace(network, graph=_quantised(network, feeds, spared, self.name)))
+        return {**facts, LAYERS: layers}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +207,15 @@ def converted(model: Model, backend: str) -> Converted:
     return Converted(graph, interface.to_facts())
 
 
-def _quantised(network: Converted, rows: np.ndarray, backend: str) -> Any:
-    """Return the network quantised by NNCF, calibrated on ``rows``. Raises CompileFailed."""
+def _quantised(
+    network: Converted, feeds: Sequence[Mapping[str, np.ndarray]], spared: Collection[str], backend: str
+) -> Any:
+    """Return the network quantised by NNCF, calibrated on the calls with ``feeds``, but for the layers that give the
+    outputs ``spared``. Raises CompileFailed."""
     nncf = imported_silently("nncf")
-    interface = OnnxInterface.from_facts(network.facts)
     operators = {operator.get_type_name() for operator in network.graph.get_ops()}
     # NNCF must know of attention: some of its operators lose too much in 8 bits.
     is_transformer = "Convolution" not in operators and bool(operators & {"Softmax", "ScaledDotProductAttention"})
-    feeds = list(calls(interface, rows, _ROWS_A_CALL))
     # By default NNCF ends a range at the mean of the calls' largest values, which clips tables.
     ranges = imported_silently("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
     try:
@@ -210,11 +224,24 @@ def _quantised(network: Converted, rows: np.ndarray, backend: str) -> Any:
             nncf.Dataset(feeds),
             subset_size=len(feeds),
             model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
+            ignored_scope=nncf.IgnoredScope(names=_layers_of(network.graph, spared)) if spared else None,
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
         )
     except Exception as error:  # NNCF passes on what OpenVINO raises, and has errors of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CompileFailed(backend, f"NNCF does not quantise it: {reason[:300]}") from error
+
+
+def _layers_of(graph: Any, outputs: Collection[str]) -> list[str]:
+    """Return the names of the products and convolutions that give ``outputs`` of the ONNX model. Those with a bias are
+    two operations, of which the addition has the name of the output."""
+    names = []
+    for node in graph.get_ops():
+        if node.get_output_size() and not node.output(0).get_names().isdisjoint(outputs):
+            while node.get_type_name() == "Add":
+                node = node.input_value(0).get_node()
+            names.append(node.get_friendly_name())
+    return names
 
 
 class _OpenVinoPredictor(TensorPredictor):

@@ -6,8 +6,9 @@ it is chosen once, by rows of a payload. How far predictions may go from the mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from servefit.backends.model.onnx_file import read_graph
 from servefit.backends.model.onnx_io import OnnxInterface, refusals
 from servefit.backends.model.packing import join_predictions
 from servefit.backends.model.types import Task
-from servefit.backends.types import Artifact, Availability, Precision, Predictor, Settings, Target
+from servefit.backends.types import LAYERS, Artifact, Availability, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ class _QuantisedBackend(OnnxRuntimeBackend):
         return Availability.yes()
 
     def cache_key(self) -> str:
-        return f"{self.name} 3, {_weight_bits()} bits, {super().cache_key()}"
+        return f"{self.name} 4, {_weight_bits()} bits, {super().cache_key()}"
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
         facts = dict(artifact.facts)
+        facts.pop(LAYERS, None)
         if facts.pop("weight_bits") > _weight_bits():
             raise BackendError(
                 self.name,
@@ -148,25 +150,34 @@ class StaticInt8Backend(_QuantisedBackend):
         return 6.0 + model.size_bytes / 5e6
 
     def compile(
-        self, model: Model, target: Target, workdir: Path, *, calibration: np.ndarray | None = None
+        self,
+        model: Model,
+        target: Target,
+        workdir: Path,
+        *,
+        calibration: np.ndarray | None = None,
+        spared: Collection[str] = (),
     ) -> Mapping[str, Any]:
         from onnxruntime import quantization
+
+        from servefit.backends.libraries.onnx_layers import layers_by_error
 
         if calibration is None:
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         prepared, facts = self._prepared(model, workdir)
         feeds = onnx_io.calls(OnnxInterface.from_facts(facts), calibration, _ROWS_A_CALL)
-        graph = _with_named_nodes(prepared)
+        graph, first = _with_named_nodes(prepared), next(feeds)
+        facts = {**facts, LAYERS: layers_by_error(graph, first, workdir)}
         has_convolutions = any(node.op_type == "Conv" for node in graph.graph.node)
         opset = max(entry.version for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
         try:
             quantization.quantize_static(
                 prepared,
                 workdir / _MODEL,
-                _reader(feeds),
+                _reader(chain([first], feeds)),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=list(_OF_IMAGES if has_convolutions else _PRODUCTS),
-                nodes_to_exclude=_products_of_activations(graph),
+                nodes_to_exclude=[*_products_of_activations(graph), *_layers_of(graph, spared)],
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=opset >= _SCALES_OF_CHANNELS,
@@ -196,6 +207,11 @@ def _products_of_activations(model: onnx.ModelProto) -> list[str]:
     constants = {tensor.name for tensor in model.graph.initializer}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     return [node.name for node in model.graph.node if node.op_type in _PRODUCTS and node.input[1] not in constants]
+
+
+def _layers_of(model: onnx.ModelProto, outputs: Collection[str]) -> list[str]:
+    """Return the names of the nodes that give ``outputs``."""
+    return [node.name for node in model.graph.node if not set(node.output).isdisjoint(outputs)]
 
 
 def _reader(feeds: Iterator[dict[str, np.ndarray]]) -> Any:

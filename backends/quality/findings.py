@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from servefit.backends.quality.limits import Measure
 from servefit.backends.quality.metric_names import rise_or_drop
+from servefit.quantities import count_text
 from servefit.showing import shown
 from servefit.stored import Stored
 
@@ -84,7 +85,7 @@ class Quality(Stored, frozen=True, kw_only=True):
     """The findings on an artifact of that ``precision``. ``batch_dependent`` says that its predictions of a row depend
     on the rows beside it: then each way of calling was held against the limits. ``largest_deviation`` is a share of the
     row's scale, whatever the limits are on, and ``largest_error`` the largest difference of a value. ``rows_alone`` of
-    the ``rows`` were called one at a time too."""
+    the ``rows`` were called one at a time too. ``spared`` layers were left in float32, to keep the limits."""
 
     precision: str
     rows: int
@@ -94,6 +95,7 @@ class Quality(Stored, frozen=True, kw_only=True):
     largest_error: float
     deviations: tuple[Deviation, ...] = ()
     drop: QualityDrop | None = None
+    spared: int = 0
 
     @property
     def verdict(self) -> QualityVerdict:
@@ -106,7 +108,8 @@ class Quality(Stored, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """The findings, in words."""
-        return "; ".join(part.text for part in self._parts)
+        layers = [f"{count_text(self.spared, 'layer')} left in float32"] if self.spared else []
+        return "; ".join([*(part.text for part in self._parts), *layers])
 
     @property
     def short(self) -> str:

@@ -114,9 +114,12 @@ def check_limits(limits: PrecisionLimits, model: Model, payload: Payload | None)
         _reference_score(limits.quality, model, reference, judged.labels)
 
 
-def judge(artifact: Artifact, model: Model, judged: JudgedRows, limits: PrecisionLimits, precision: str) -> Quality:
-    """Hold ``artifact`` against ``limits``, and return what was found. Raises LimitNotKept where they are not kept or
-    that stays undecided, CompileFailed where predictions cannot be made, and SpecError for a metric that fails."""
+def judge(
+    artifact: Artifact, model: Model, judged: JudgedRows, limits: PrecisionLimits, precision: str, *, spared: int = 0
+) -> Quality:
+    """Hold ``artifact``, of which ``spared`` layers are in float32, against ``limits``, and return what was found.
+    Raises LimitNotKept where they are not kept or that stays undecided, CompileFailed where predictions cannot be made,
+    and SpecError for a metric that fails."""
     name = artifact.backend
     reference = reference_predictions(model, judged.rows, backend=name)
     candidates = candidate_predictions(artifact, judged.rows)
@@ -145,6 +148,7 @@ def judge(artifact: Artifact, model: Model, judged: JudgedRows, limits: Precisio
         drop=None
         if limits.quality is None or judged.labels is None
         else _drop(limits.quality, model, reference, _all_rows(candidates), judged.labels),
+        spared=spared,
     )
     if quality.verdict != "PASS":
         raise LimitNotKept(

@@ -11,7 +11,7 @@ from tests.delegating_backends import delegating_backend
 from tests.onnx_models import FLOAT, answers, node, save
 
 from servefit.backends.checking.calibration import calibrating_and_rest
-from servefit.backends.compilation import compile_model, is_cached
+from servefit.backends.compilation import compile_again, compile_model, is_cached
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
 from servefit.backends.quality.judging import check_limits, judged_rows, with_labels
@@ -268,3 +268,44 @@ def test_a_function_of_the_users_own_is_asked_again_each_time(
     told.unlink()
     assert compile_model(model, INT8, payload=PAYLOAD, precision=scored).quality == first
     assert told.exists()
+
+
+def of_unlike_columns(path: Path) -> Path:
+    """A network of four layers. The first column of its rows is much larger than the others, and counts no more."""
+    rng = np.random.default_rng(0)
+    constants = {f"w{nth}": rng.standard_normal((FEATURES, FEATURES)).astype(np.float32) / 4 for nth in range(4)}
+    constants["w0"][0] /= LARGER
+    nodes = []
+    for nth in range(4):
+        nodes += [node("MatMul", [f"x{nth}", f"w{nth}"], [f"y{nth}"]), node("Tanh", [f"y{nth}"], [f"x{nth + 1}"])]
+    return save(path, {"x0": (FLOAT, ["n", FEATURES])}, nodes, {"x4": FLOAT}, constants)
+
+
+LARGER = 500
+
+
+@pytest.mark.parametrize("name", ["onnxruntime/int8-static", "openvino/int8"])
+def test_the_layers_that_lose_most_are_left_as_they_were_until_the_limit_is_kept(name: str, tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[:, 0] *= LARGER
+    model, payload = Model.load(of_unlike_columns(tmp_path / "m.onnx")), Payload(rows=rows, source="rows.npy")
+    limits = PrecisionLimits.of(allow_precision=("int8",), max_deviation="12%")
+    compiled = compile_model(model, name, payload=payload, precision=limits)
+    assert compiled.quality is not None
+    assert compiled.artifact.facts["layers"][0] == "y0"
+    assert compiled.quality.spared == 1
+    assert compiled.quality.text.endswith("1 layer left in float32")
+    again = compile_again(
+        model,
+        name,
+        payload=payload,
+        target=compiled.artifact.target,
+        precision=limits,
+        quality=compiled.quality,
+    )
+    assert again.artifact.folder == compiled.artifact.folder
+    assert again.cached
+    tight = PrecisionLimits.of(allow_precision=("int8",), max_deviation="0.01%")
+    with pytest.raises(LimitNotKept, match="it predicts less exactly than is allowed") as refused:
+        compile_model(model, name, payload=payload, precision=tight)
+    assert "float32" not in refused.value.found
