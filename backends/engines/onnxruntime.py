@@ -7,6 +7,8 @@ The former are prepared and called in ``onnx_native``; sessions are opened in ``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.converting.sklearn_datatypes import convert
@@ -19,11 +21,10 @@ from servefit.backends.types import Artifact, Availability, Knob, Precision, Pre
 from servefit.errors import CompileFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import onnxruntime
 
+    from servefit.backends.libraries.layer_times import LayerTimes
     from servefit.backends.model import Model
 
 
@@ -95,8 +96,26 @@ class OnnxRuntimeBackend:
         return {**category_facts(model), "outputs": model.signature.outputs}
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
-        optimised = not artifact.facts.get(UNOPTIMISED, False)
-        session = open_session(artifact.folder / "model.onnx", artifact.target, settings, optimised=optimised)
+        served = self._served(artifact)
+        return self._predictor(served, _session(served, settings))
+
+    def layer_times(
+        self, artifact: Artifact, settings: Settings, requests: list[np.ndarray], duration_s: float
+    ) -> LayerTimes:
+        """Time the layers of ``artifact`` in calls with ``requests``, for so long."""
+        from servefit.backends.libraries.layer_times import onnx_layer_times
+
+        served = self._served(artifact)
+        with TemporaryDirectory() as folder:
+            session = _session(served, settings, timed_in=Path(folder))
+            predictor = self._predictor(served, session)
+            return onnx_layer_times(session, predictor.predict, requests, duration_s)
+
+    def _served(self, artifact: Artifact) -> Artifact:
+        """Return ``artifact`` with those of its facts that tell how it is called. Raises BackendError."""
+        return artifact
+
+    def _predictor(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> Predictor:
         if "inputs" in artifact.facts:
             from servefit.backends.libraries.onnx_native import NativePredictor
 
@@ -104,6 +123,12 @@ class OnnxRuntimeBackend:
         if artifact.facts["categorical_features"]:
             return _CategoricalPredictor(session, artifact.facts)
         return _TreePredictor(session, artifact.facts)
+
+
+def _session(artifact: Artifact, settings: Settings, *, timed_in: Path | None = None) -> onnxruntime.InferenceSession:
+    optimised = not artifact.facts.get(UNOPTIMISED, False)
+    file = artifact.folder / "model.onnx"
+    return open_session(file, artifact.target, settings, optimised=optimised, timed_in=timed_in)
 
 
 class _TreePredictor:

@@ -30,6 +30,7 @@ from servefit.errors import BackendError, CompileFailed, RowsRefused
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from servefit.backends.libraries.layer_times import LayerTimes
     from servefit.backends.model import Model
 
 _IR = "model.xml"
@@ -111,17 +112,32 @@ class OpenVinoBackend:
         }
 
     def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+        return self._opened(artifact, settings)[0]
+
+    def layer_times(
+        self, artifact: Artifact, settings: Settings, requests: list[np.ndarray], duration_s: float
+    ) -> LayerTimes:
+        """Time the layers of ``artifact`` in calls with ``requests``, for so long."""
+        from servefit.backends.libraries.layer_times import openvino_layer_times
+
+        predictor, session = self._opened(artifact, settings, timed=True)
+        return openvino_layer_times(session.timed_layers, predictor.predict, requests, duration_s)
+
+    def _opened(
+        self, artifact: Artifact, settings: Settings, *, timed: bool = False
+    ) -> tuple[Predictor, OpenVinoSession]:
+        """Return what predicts, and what it calls; without the network for one row where layers are ``timed``."""
         facts, opened = dict(artifact.facts), (artifact.folder / _IR, self.name, self.arithmetic, settings)
         facts.pop(LAYERS, None)
         shapes = facts.pop("of_one_row", None)  # artifacts of before have none, and do not say the other
         session = OpenVinoSession(
-            compiled_network(*opened),
+            compiled_network(*opened, timed=timed),
             self.name,
             facts.pop("table_rows"),
             shapes_follow_inputs=facts.pop("shapes_follow_inputs", False),
-            of_one_row=None if shapes is None else compiled_network(*opened, shapes),
+            of_one_row=None if shapes is None or timed else compiled_network(*opened, shapes),
         )
-        return _OpenVinoPredictor(session, facts, self.name)
+        return _OpenVinoPredictor(session, facts, self.name), session
 
 
 class OpenVinoBf16Backend(OpenVinoBackend):

@@ -63,7 +63,7 @@ class _QuantisedBackend(OnnxRuntimeBackend):
     def cache_key(self) -> str:
         return f"{self.name} 4, {_weight_bits()} bits, {super().cache_key()}"
 
-    def load(self, artifact: Artifact, settings: Settings) -> Predictor:
+    def _served(self, artifact: Artifact) -> Artifact:
         facts = dict(artifact.facts)
         facts.pop(LAYERS, None)
         if facts.pop("weight_bits") > _weight_bits():
@@ -72,7 +72,7 @@ class _QuantisedBackend(OnnxRuntimeBackend):
                 "its weights have 8 bits, and the sums of their products run over on this processor, which has no VNNI",
                 remedy="compile it on a processor without, or serve it on one with",
             )
-        return super().load(replace(artifact, facts=facts), settings)
+        return replace(artifact, facts=facts)
 
     def _prepared(self, model: Model, workdir: Path) -> tuple[Path, Mapping[str, Any]]:
         """Write the model as it is before it is quantised, shapes told and constants folded; give its file, and the

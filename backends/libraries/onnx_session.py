@@ -23,10 +23,11 @@ PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProv
 
 
 def open_session(
-    model: Path, target: Target, settings: Settings, *, optimised: bool = True
+    model: Path, target: Target, settings: Settings, *, optimised: bool = True, timed_in: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """Return a session with exactly ``settings.threads`` threads on ``target``. Raises BackendUnavailable where
-    onnxruntime would have run on the CPU instead of the GPU it was asked for."""
+    """Return a session with exactly ``settings.threads`` threads on ``target``, which times its layers and writes them
+    into the folder ``timed_in`` where that is given. Raises BackendUnavailable where onnxruntime would have run on the
+    CPU instead of the GPU it was asked for."""
     import onnxruntime
 
     provider = PROVIDERS[target]
@@ -38,6 +39,8 @@ def open_session(
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    if timed_in is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(timed_in / "layers")
     options.log_severity_level = 4  # what it refuses is raised too, and said to whom it concerns
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL

@@ -50,11 +50,17 @@ def core() -> Any:
 
 
 def compiled_network(
-    path: Path, backend: str, precision: str, settings: Settings, shapes: Mapping[str, Sequence[int]] | None = None
+    path: Path,
+    backend: str,
+    precision: str,
+    settings: Settings,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    timed: bool = False,
 ) -> Any:
     """Return OpenVINO's CompiledModel of the IR at ``path``, which computes in ``precision`` ("f32" or "bf16") on
-    exactly ``settings.threads`` threads, for inputs of these ``shapes`` alone where some are given. Raises BackendError
-    for ``backend`` where OpenVINO computes otherwise."""
+    exactly ``settings.threads`` threads, for inputs of these ``shapes`` alone where some are given. ``timed`` has it
+    time its layers. Raises BackendError for ``backend`` where OpenVINO computes otherwise."""
     openvino = imported_silently("openvino")
     wanted = {
         "INFERENCE_PRECISION_HINT": getattr(openvino.Type, precision),
@@ -63,6 +69,7 @@ def compiled_network(
     }
     asked = {
         **wanted,
+        "PERF_COUNT": timed,
         "PERFORMANCE_HINT": "LATENCY",
         # Without, int8 weights are multiplied by activations that are quantised on the way.
         "EXECUTION_MODE_HINT": "ACCURACY",

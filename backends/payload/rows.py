@@ -98,9 +98,9 @@ def parity_rows(model: Model, seed: int = 0, count: int = 1024) -> np.ndarray:
 
 def columns_of_any_number(signature: Signature) -> np.ndarray:
     """Return the columns that hold neither whole numbers nor categories."""
-    known = [column for one in signature.inputs if one.known for column in range(one.start, one.stop)]
+    categories = [column for one in signature.inputs if one.known for column in range(one.start, one.stop)]
     values = np.arange(len(signature.sizes), signature.features)
-    return np.setdiff1d(values, [*signature.integer_features, *known])
+    return np.setdiff1d(values, [*signature.integer_features, *categories])
 
 
 def _signed(signature: Signature, rows: np.ndarray) -> np.ndarray:

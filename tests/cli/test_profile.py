@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.onnx_models import perceptron
 
 from servefit.profiler.evidence.summary import summarize
 from servefit.profiler.record.storage.measurements import load_measurement
@@ -115,6 +116,23 @@ def test_calls_are_timed_alone_in_fresh_processes(profile: Profile) -> None:
     assert low <= found["p50_ns"] <= high
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_each_layer_of_a_network_is_timed_by_the_runtime(servefit: Servefit, tmp_path: Path, backend: str) -> None:
+    network = perceptron(tmp_path / "network.onnx", 64, 1024, 1024, 8)
+    asked = ("profile", network, "--layers", "--backend", backend, "--duration", "0.3s")
+    ended = servefit(*asked, "--format", "json")
+    assert ended.status == 0, ended.stderr
+    times = ended.document["layers"]
+    largest = max(times["layers"], key=lambda layer: layer["mean_us"])
+    # The second of three products has 16 times the weights of the first.
+    assert largest["name"] in ("MatMul_2", "sum1")
+    assert times["calls"] > 10
+    assert times["call_us"] > largest["mean_us"] > 0
+    table = servefit(*asked)
+    assert table.status == 0, table.stderr
+    assert "a whole call" in table.stdout
+
+
 def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: Path) -> None:
     kept, log = tmp_path / "kept.servefit", tmp_path / "times.hlog"
     ended = profile("--users", "2", "--duration", "0.4s", "--save", kept, "--histogram", log, "--format", "json")
@@ -146,6 +164,9 @@ def test_what_is_kept_gives_the_same_figures_again(profile: Profile, tmp_path: P
         (["--against", "onnxruntime", "--save", "x"], ["against", "files to write"]),
         (["--against", "onnxruntime", "--rate", "1/s"], ["rate", "to compare at"]),
         (["--service-time", "--rate", "5/s"], ["service-time", "no traffic"]),
+        (["--layers", "--users", "2"], ["layers", "no traffic"]),
+        (["--layers", "--service-time"], ["layers", "--service-time"]),
+        (["--layers", "--backend", "xgboost"], ["layers", "'xgboost'", "--backend onnxruntime"]),
         (["--constant"], ["arrivals", "a rate"]),
         (
             ["--constant", "--arrivals", "poisson", "--rate", "5/s"],

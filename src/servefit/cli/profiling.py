@@ -132,6 +132,9 @@ class MeasuringOptions:
     service_time: Annotated[bool, option("Time calls alone, in fresh processes: no queue, no traffic.", TRAFFIC)] = (
         False
     )
+    layers: Annotated[
+        bool, option("Time each layer of a network, alone: by onnxruntime or openvino (--backend).", TRAFFIC)
+    ] = False
     driver: Annotated[
         DriverChoice,
         option(
@@ -206,17 +209,18 @@ def profile(
     }
     if margin is not None and against is None:
         raise SpecError("margin", margin, "is for comparing", remedy="say with what: --against")
-    if against is not None or measuring.service_time:
+    alone = _print_layers if measuring.layers else _print_service_time if measuring.service_time else None
+    if against is not None or alone is not None:
         _check_mode(profiled, measuring, files)
     subject = opening.said().opened(model, sample, trust)
-    if measuring.service_time and against is None:
+    if alone is not None and against is None:
         check_there(model, opening.payload)
         examined = cache(partial(examine, subject, deployment, **requests))
         with (
-            measuring_slot(f"service time of {model.name}", wait_s=wait_s, before_waiting=examined),
+            measuring_slot(f"calls of {model.name}", wait_s=wait_s, before_waiting=examined),
             within(budget_of(budget_s)),
         ):
-            _print_service_time(examined, duration_s, form, quiet=quiet)
+            alone(examined, duration_s, form, quiet=quiet)
         return
     if against is not None:
         budget_s = COMPARISON_S if duration_s is None else duration_s
@@ -272,18 +276,20 @@ def profile(
 def _check_mode(profiled: ProfiledOptions, measuring: MeasuringOptions, files: FileOptions) -> None:
     """Refuse options that have no meaning for a comparison (``against`` is given) or for calls alone."""
     loop, against = measuring.loop, profiled.against
-    field, value = ("service-time", "") if against is None else ("against", against)
+    field = "against" if against is not None else "layers" if measuring.layers else "service-time"
+    if measuring.layers and (measuring.service_time or against is not None):
+        raise SpecError("layers", None, "are timed by themselves", remedy="leave out --service-time and --against")
     if measuring.driver is not DriverChoice.INPROCESS:
         raise SpecError("driver", measuring.driver.value, "is for measuring one deployment, with traffic")
     other = {loop.stairs, loop.arrivals, files.save, files.histogram} != {None}
     if other or measuring.sla or loop.phase or loop.constant:
-        raise SpecError(field, value, "takes no SLA, phases, spacing of arrivals or files to write")
+        raise SpecError(field, against, "takes no SLA, phases, spacing of arrivals or files to write")
     if against is not None and measuring.budget is not None:
         raise SpecError(
             "budget", measuring.budget, "is for measuring one deployment", remedy="a comparison takes --duration"
         )
     if against is None and (loop.rate is not None or loop.users is not None):
-        raise SpecError(field, value, "takes no traffic: calls are timed alone")
+        raise SpecError(field, None, "takes no traffic: calls are timed alone")
 
 
 def _print_comparison(compared: Compared, form: OutputFormat) -> None:
@@ -315,3 +321,21 @@ def _print_service_time(
             duration_s=1.0 if duration_s is None else duration_s / PUBLISHED_PROCESSES,
         )
     emit(service_time_table(prepared, service_time), service_time_document(prepared, service_time), form)
+
+
+def _print_layers(
+    examined: Callable[[], Examined], duration_s: float | None, form: OutputFormat, *, quiet: bool
+) -> None:
+    from servefit.cli.profiling_output import layers_document, layers_table
+    from servefit.profiler.procedures.microbenchmark.layers import DURATION_S, measure_layers
+
+    with showing_stage("timing layers", quiet=quiet):
+        prepared = examined().compiled()
+        times = measure_layers(
+            prepared.compilation.artifact,
+            prepared.configuration.settings,
+            prepared.payload.rows,
+            rows_per_request=prepared.rows_per_request,
+            duration_s=DURATION_S if duration_s is None else duration_s,
+        )
+    emit(layers_table(times), layers_document(prepared, times), form)

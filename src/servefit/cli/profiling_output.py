@@ -13,6 +13,7 @@ from servefit.search.figures.registry import figure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from servefit.backends.libraries.layer_times import LayerTimes
     from servefit.backends.payload import UsedSizes
     from servefit.profiler.evidence.summary import Summary
     from servefit.profiler.procedures.compare_deployments import Compared
@@ -275,6 +276,34 @@ def service_time_document(prepared: Prepared, service_time: ServiceTime) -> dict
         "payload": prepared.payload.source,
         "host": dataclasses.asdict(prepared.host),
         "service_time": dataclasses.asdict(service_time),
+    }
+
+
+def layers_table(times: LayerTimes) -> Table:
+    """The layers that take longest, what all others take together, and a whole call."""
+    all_us = sum(layer.mean_us for layer in times.layers)
+    by_time = sorted(times.layers, key=lambda layer: -layer.mean_us)
+    rows: list[list[Any]] = [
+        [layer.name, layer.operator, layer.mean_us, percent_text(layer.mean_us / all_us) if all_us else None]
+        for layer in by_time[:_SHOWN_LAYERS]
+    ]
+    if rest := by_time[_SHOWN_LAYERS:]:
+        rest_us = sum(layer.mean_us for layer in rest)
+        rows.append([f"{len(rest)} others", None, rest_us, percent_text(rest_us / all_us) if all_us else None])
+    rows += [["all layers", None, all_us, None], ["a whole call", None, times.call_us, None]]
+    return Table(columns=("layer", "operator", "us a call", "share"), rows=rows)
+
+
+_SHOWN_LAYERS = 20
+
+
+def layers_document(prepared: Prepared, times: LayerTimes) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        **_prepared_document(prepared),
+        "payload": prepared.payload.source,
+        "host": dataclasses.asdict(prepared.host),
+        "layers": dataclasses.asdict(times),
     }
 
 
