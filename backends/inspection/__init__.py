@@ -31,9 +31,7 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
     """
     try:
         if model_format.library is Library.XGBOOST:
-            from servefit.backends.inspection.xgboost import inspect_xgboost
-
-            return inspect_xgboost(path, model_format, folder)
+            return _inspect_xgboost(path, model_format, folder)
         if model_format is Format.LIGHTGBM_TEXT:
             from servefit.backends.inspection.lightgbm import inspect_lightgbm
 
@@ -65,6 +63,22 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
         raise
     except Exception as error:
         raise CorruptModel(path, first_line(error)) from error
+
+
+def _inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspection:
+    import treelite
+
+    from servefit.backends.inspection.xgboost import inspect_xgboost
+
+    try:
+        return inspect_xgboost(path, model_format, folder)
+    except treelite.TreeliteError as error:
+        if "categorical encoder" not in str(error):
+            raise
+        from servefit.backends.inspection.pickled import inspect_object
+        from servefit.backends.model.booster_categories import estimator_of
+
+        return inspect_object(estimator_of(path.read_bytes()), path, folder, ())
 
 
 def first_line(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
 from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES, is_ensemble
+from servefit.backends.model.booster_categories import categories_of, estimator_of
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -58,7 +59,10 @@ def inspect_object(
             remedy="save the xgboost, LightGBM, CatBoost or scikit-learn model in it alone, export it to ONNX, or "
             "serve a script that loads it: code/inference.py beside it, and --trust-code",
         )
-    if library is not Library.SKLEARN:
+    is_booster = library is Library.XGBOOST and not hasattr(estimator, "get_params")
+    if is_booster and "c" in (getattr(estimator, "feature_types", None) or ()):
+        estimator, is_plain = estimator_of(bytes(estimator.save_raw("ubj"))), False
+    if library is not Library.SKLEARN and categories_of(estimator) is None:
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False
@@ -317,7 +321,8 @@ def _rounds_to_float32(estimator: Any) -> bool:
 def _ends_in_trees(estimator: Any) -> bool:
     """Return whether an ensemble of trees comes after steps; one of histograms has some of its own for categories."""
     last = last_of(estimator)
-    return is_ensemble(last) and (last is not estimator or getattr(last, "_preprocessor", None) is not None)
+    of_categories = getattr(last, "_preprocessor", None) is not None or categories_of(last) is not None
+    return is_ensemble(last) and (last is not estimator or of_categories)
 
 
 def _structure(name: str, forest: Forest) -> TreeStructure:

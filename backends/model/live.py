@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from servefit.backends.model.booster_categories import categories_of
 from servefit.backends.model.types import Format, Library
 from servefit.errors import UnsupportedModel
 
@@ -35,8 +36,11 @@ def library_of(source: Any) -> Library | None:
 
 
 def save_live(source: Any) -> SavedModel:
-    """Save an xgboost, LightGBM, CatBoost or scikit-learn object. Raises UnsupportedModel for anything else, for what
-    has not been fitted, and for what does not pickle."""
+    """Save an xgboost, LightGBM, CatBoost or scikit-learn object. An estimator of XGBoost or LightGBM that takes
+    pandas' categories is saved as one of scikit-learn: no file of theirs holds all that it needs. Raises
+    UnsupportedModel for anything else, for what has not been fitted, and for what does not pickle."""
+    if categories_of(source) is not None:
+        return _save_sklearn(source)
     library = library_of(source)
     if library is Library.XGBOOST:
         return _save_xgboost(source)

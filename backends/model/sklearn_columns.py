@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.booster_categories import Categories, categories_of, refuses_others
 from servefit.backends.model.sklearn_steps import (
     called,
     first_of,
@@ -46,7 +47,7 @@ class Column:
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
     text, and ``imputes_none`` says that it takes None for one, and not NaN. ``lowered`` says that all that it goes
-    through make lower case of it first.
+    through make lower case of it first. ``is_category`` says that it is one of pandas' dtype category.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     imputed: str | None = None
     imputes_none: bool = False
     lowered: bool = False
+    is_category: bool = False
 
     @property
     def fits_float32(self) -> bool:
@@ -129,6 +131,8 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
     first = first_of(estimator)
     if getattr(first, "_preprocessor", None) is not None:
         first = first._preprocessor  # of histogram gradient boosting, for its categories
+    if (categories := categories_of(first)) is not None:
+        return _columns_of_booster(first, categories)
     if vectorizers := vectorizers_in(first):
         return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, vectorizers),), is_list=True)
     transformers = getattr(first, "transformers_", None)
@@ -148,6 +152,20 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
     if not selects_by_name(first) and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
     return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
+
+
+def _columns_of_booster(estimator: Any, categories: Categories) -> EstimatorColumns:
+    """Return the columns of an estimator of XGBoost or LightGBM that takes these ``categories`` as pandas has them."""
+    names, closed = names_of(estimator), refuses_others(estimator)
+    columns = []
+    for nth, values in enumerate(categories):
+        column = Column(name=called(names, nth), position=nth)
+        if values is not None:
+            own = _categories(np.array(values, dtype=object), column.name)
+            is_text = isinstance(own[0], str)
+            column = replace(column, is_text=is_text, categories=own, closed=closed, is_category=True)
+        columns.append(column)
+    return EstimatorColumns(columns=tuple(columns), width=len(columns), has_names=True)
 
 
 def _columns_of_all(estimator: Any, inner: list[EstimatorColumns | None]) -> EstimatorColumns | None:

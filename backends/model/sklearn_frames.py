@@ -88,7 +88,12 @@ class Frame:
         import pandas as pd
 
         named = zip(self.columns, values, strict=True)
-        return pd.DataFrame({column.name: pd.Series(block, dtype=block.dtype) for column, block in named})
+        return pd.DataFrame(
+            {
+                column.name: _of_category(block, column) if column.is_category else pd.Series(block, dtype=block.dtype)
+                for column, block in named
+            }
+        )
 
 
 def _whole(inputs: Sequence[Input]) -> tuple[int, ...]:
@@ -99,6 +104,18 @@ def _numbers(values: np.ndarray, column: Column) -> np.ndarray:
     """Return the numbers of a column as pandas reads them: whole ones are int64 unless there are others among them."""
     whole = column.is_whole and (values.dtype.kind == "i" or bool((values == np.trunc(values)).all()))
     return values.astype(np.int64 if whole else np.float64)
+
+
+def _of_category(values: np.ndarray, column: Column) -> Any:
+    """Return ``values`` as pandas' dtype category, with those missing that are none of the column's. Raises ValueError
+    for these where it takes no others."""
+    import pandas as pd
+
+    codes = pd.Index(column.categories).get_indexer(values)
+    strange = (codes < 0) & ~pd.isna(values)
+    if column.closed and strange.any():
+        raise ValueError(f"{values[strange][0]!r:.60} is none of the categories of {column.name!r:.60}")
+    return pd.Categorical.from_codes(codes, categories=list(column.categories))
 
 
 def _with_missing(texts: np.ndarray, column: Column) -> np.ndarray:

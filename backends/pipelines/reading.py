@@ -9,13 +9,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from servefit.backends.libraries.trees import is_ensemble
-from servefit.backends.model.sklearn_steps import is_dropped, names_of, positions_of
+from servefit.backends.model.booster_categories import Categories, booster_of_codes, categories_of, refuses_others
+from servefit.backends.model.sklearn_steps import called, is_dropped, names_of, positions_of
 from servefit.backends.pipelines.branches import Branches, Chain, Chosen
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
 from servefit.backends.pipelines.foreign import CallForm, Foreign
@@ -23,7 +25,13 @@ from servefit.backends.pipelines.joined_lasts import joined_last
 from servefit.backends.pipelines.known_lasts import known_last
 from servefit.backends.pipelines.known_steps import known_step
 from servefit.backends.pipelines.sample import Sample, predicted
-from servefit.backends.pipelines.trees import as_ensemble, compile_trees, is_sum, without_preprocessor
+from servefit.backends.pipelines.trees import (
+    as_ensemble,
+    compile_trees,
+    encoded_categories,
+    is_sum,
+    without_preprocessor,
+)
 from servefit.backends.pipelines.values import (
     BACKEND,
     MISSING,
@@ -170,6 +178,11 @@ class Reader:
             return None
         try:
             preprocessor = getattr(estimator, "_preprocessor", None)
+            categories = categories_of(estimator)
+            if categories is not None:
+                bare = booster_of_codes(estimator)
+                trees = compile_trees(bare, self._workdir, zero_is_missing=False, raw=raw)
+                return _chained([_codes(estimator, categories, sample), trees])
             if preprocessor is None:
                 return compile_trees(estimator, self._workdir, zero_is_missing=zero_is_missing, raw=raw)
             first, _ = self.step(preprocessor, sample, "categories")
@@ -200,6 +213,19 @@ class _Given:
 
     def __call__(self, _value: Value) -> Value:
         return self.value
+
+
+def _codes(estimator: Any, categories: Categories, sample: Sample) -> PipelineStep:
+    """Return the step that puts the codes of categories in the place of them, and leaves the other columns."""
+    branches: list[tuple[Chosen | None, PipelineStep | None]] = []
+    names, closed = names_of(estimator), refuses_others(estimator)
+    for are_categories, run in groupby(range(len(categories)), key=lambda nth: categories[nth] is not None):
+        positions = list(run)
+        chosen, places = _choice(positions, sample.places)
+        places = places or tuple(ColumnAt(NUMBER, nth) for nth in range(len(positions)))
+        own = {called(names, nth): categories[nth] or () for nth in positions}
+        branches.append((chosen, encoded_categories(own, places, closed=closed) if are_categories else None))
+    return Branches(tuple(branches))
 
 
 def _transformed(step: Any, rows: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from servefit.backends.checking.parity import LOG_LINK_OBJECTIVES
 from servefit.backends.model.types import Library
-from servefit.backends.pipelines.values import BACKEND, PipelineStep, Value, dense
-from servefit.errors import RowsRefused
+from servefit.backends.pipelines.categories import TEXT, Codes, ColumnAt, Encoded
+from servefit.backends.pipelines.values import BACKEND, MISSING, PipelineStep, Value, dense
+from servefit.errors import RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
     from servefit.backends.model import Model
@@ -132,6 +133,20 @@ def as_ensemble(estimator: Any) -> Any:
 _DECISION_TREES = frozenset(
     {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 )
+
+
+def encoded_categories(columns: Mapping[str, tuple[Any, ...]], places: Sequence[ColumnAt], *, closed: bool) -> Encoded:
+    """Return the step that gives the codes of the categories of ``columns``, which are at ``places``: their numbers,
+    and a missing one for what is missing. One that is ``closed`` refuses others. Raises UnsupportedModel."""
+    codes, tables = [], []
+    for (name, own), place in zip(columns.items(), places, strict=True):
+        if any(isinstance(category, str) != (place.kind == TEXT) for category in own):
+            raise UnsupportedModel("a booster of categories behind steps that make them")
+        keys = [category.encode() if place.kind == TEXT else float(category) for category in own]
+        unknown = None if closed else len(keys)
+        codes.append(Codes({**{key: nth for nth, key in enumerate(keys)}, MISSING: len(keys)}, unknown, name))
+        tables.append(np.array([*range(len(keys)), np.nan])[:, np.newaxis])
+    return Encoded(tuple(places), tuple(codes), tuple(tables))
 
 
 def without_preprocessor(estimator: Any) -> Any:

@@ -1,0 +1,117 @@
+"""XGBoost and LightGBM on columns of pandas' dtype category: served by the names of the categories, without pandas."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from lightgbm import LGBMClassifier, LGBMRegressor
+from tests.column_pipelines import opened, predictor
+from xgboost import XGBClassifier, XGBRegressor
+
+from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.model import Model
+from servefit.backends.payload.reading import payload_for
+from servefit.backends.types import Settings
+from servefit.errors import RowsRefused, UnsupportedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("in_this_process")]
+
+ROWS = 400
+CITIES = ("Rome", "Oslo", "Bern", "New York")
+
+
+def _table() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"age": draw.normal(40, 15, ROWS).round(1), "city": draw.choice(CITIES, ROWS)})
+    table["income"], table["grade"] = draw.normal(0, 1e4, ROWS), draw.choice([7, 3, 12], ROWS)
+    table.loc[::9, "city"], table.loc[::11, "age"] = None, np.nan
+    return table
+
+
+TABLE = _table()
+CATEGORIES = TABLE.assign(city=pd.Categorical(TABLE["city"], CITIES), grade=pd.Categorical(TABLE["grade"], [7, 3, 12]))
+TARGET = ((TABLE["age"] > 40) ^ (TABLE["city"] == "Rome")).astype(int) + (TABLE["grade"] == 12)
+
+ESTIMATORS: dict[str, Callable[[], Any]] = {
+    "XGBoost, three classes": lambda: XGBClassifier(n_estimators=10, enable_categorical=True).fit(CATEGORIES, TARGET),
+    "XGBoost, two classes": lambda: XGBClassifier(n_estimators=10, enable_categorical=True).fit(CATEGORIES, TARGET > 1),
+    "XGBoost, dart": lambda: XGBRegressor(n_estimators=10, enable_categorical=True, booster="dart").fit(
+        CATEGORIES, TARGET
+    ),
+    "LightGBM, two classes": lambda: LGBMClassifier(n_estimators=10, verbose=-1).fit(CATEGORIES, TARGET > 1),
+    "LightGBM, a number": lambda: LGBMRegressor(n_estimators=10, verbose=-1).fit(CATEGORIES, TARGET),
+}
+
+
+def expected(estimator: Any) -> np.ndarray:
+    """What its own library predicts of the table."""
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(CATEGORIES))
+    probabilities = np.asarray(estimator.predict_proba(CATEGORIES))
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_the_forest_takes_the_names_of_categories(kind: str, tmp_path: Path) -> None:
+    estimator = ESTIMATORS[kind]()
+    model = opened(estimator, tmp_path)
+    assert model.ends_in_trees
+    [city] = [one for one in model.signature.inputs if one.name == "city"]
+    assert set(city.known) == set(CITIES)
+    rows = payload_for(model, TABLE).rows
+    for name in ("forest", "sklearn"):
+        np.testing.assert_allclose(predictor(model, name).predict(rows), expected(estimator), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["file", "booster", "live", "live LightGBM"])
+def test_files_and_objects_are_opened_alike(form: str, tmp_path: Path) -> None:
+    estimator = ESTIMATORS["LightGBM, two classes" if "LightGBM" in form else "XGBoost, two classes"]()
+    source: Any = estimator
+    if form == "file":
+        source = tmp_path / "model.ubj"
+        estimator.save_model(source)
+    elif form == "booster":
+        source = tmp_path / "booster.pkl"
+        source.write_bytes(pickle.dumps(estimator.get_booster()))
+    model = Model.load(source, trust_pickle=True)
+    compiled = compile_model(model, "forest", payload=payload_for(model, TABLE))
+    predicted = load_predictor(compiled.artifact, Settings()).predict(payload_for(model, TABLE).rows)
+    np.testing.assert_allclose(predicted, expected(estimator), rtol=1e-5, atol=1e-6)
+
+
+def test_a_category_that_is_new_is_refused_as_xgboost_does_and_missing_for_lightgbm(tmp_path: Path) -> None:
+    strange = TABLE.head(3).assign(city="Paris")
+    of_xgboost = opened(ESTIMATORS["XGBoost, two classes"](), tmp_path)
+    for name in ("forest", "sklearn"):
+        with pytest.raises(RowsRefused, match="'Paris' is none of the categories of 'city'"):
+            predictor(of_xgboost, name).predict(payload_for(of_xgboost, strange).rows)
+    of_lightgbm = opened(ESTIMATORS["LightGBM, two classes"](), tmp_path)
+    served = predictor(of_lightgbm, "forest")
+    missing = payload_for(of_lightgbm, strange.assign(city=None)).rows
+    np.testing.assert_array_equal(served.predict(payload_for(of_lightgbm, strange).rows), served.predict(missing))
+
+
+def test_categories_that_xgboost_does_not_keep_whole_are_refused(tmp_path: Path) -> None:
+    table = CATEGORIES.assign(city=CATEGORIES["city"].cat.rename_categories({"Rome": "Ñuñoa"}))
+    booster = XGBClassifier(n_estimators=2, enable_categorical=True).fit(table, TARGET > 1)
+    with pytest.raises(UnsupportedModel, match="letters beyond ASCII"):
+        opened(booster, tmp_path)
+
+
+def test_categories_that_are_codes_already_stay_so(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(0, 4, (200, 2)).astype(np.float32)
+    data = xgboost.DMatrix(codes, codes.sum(axis=1), feature_types=["c", "q"], enable_categorical=True)
+    path = tmp_path / "codes.ubj"
+    xgboost.train({"max_depth": 3}, data, 5).save_model(path)
+    model = Model.load(path)
+    assert model.signature.inputs == ()
+    assert not model.ends_in_trees
