@@ -2,7 +2,7 @@
 where a quantised network predicts less exactly than is allowed.
 
 The measure is the noise in what one layer gives, as a share of it, where its own input and weights are rounded and
-nothing else in the network is. ONNX Runtime's ``quantization.qdq_loss_debug`` compares tensors in the same way.
+nothing else in the network is.
 """
 
 from __future__ import annotations
