@@ -38,7 +38,9 @@ def layers_by_error(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], wor
     layers = [
         node
         for node in model.graph.node
-        if node.op_type in OPERATORS and node.input[1] in constants and node.input[0] not in constants
+        if node.op_type in OPERATORS
+        and node.input[0] not in constants
+        and all(name in constants and constants[name].dtype == np.float32 for name in node.input[1:] if name)
     ]
     inputs = _values(model, {node.input[0] for node in layers}, feeds, workdir)
     errors = {
