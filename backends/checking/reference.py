@@ -91,6 +91,15 @@ def _torch(model: Model) -> Predict:
     return TorchPredictor(open_module(model.file, model.format, plain=True), interface.to_facts()).predict
 
 
+def _openvino(model: Model) -> Predict:
+    from servefit.backends.libraries.openvino_network import OpenVinoNetwork, read_ir
+    from servefit.backends.model import onnx_io
+    from servefit.backends.model.onnx_interface import interface_of
+
+    network = OpenVinoNetwork(read_ir(model.file))
+    return partial(onnx_io.predict, network, interface_of(network)[0])
+
+
 _BY_LIBRARY: dict[Library, Callable[[Model], Predict]] = {
     Library.XGBOOST: _xgboost,
     Library.LIGHTGBM: _lightgbm,
@@ -98,4 +107,5 @@ _BY_LIBRARY: dict[Library, Callable[[Model], Predict]] = {
     Library.SKLEARN: _sklearn,
     Library.ONNX: _onnx,
     Library.TORCH: _torch,
+    Library.OPENVINO: _openvino,
 }

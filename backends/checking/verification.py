@@ -176,13 +176,15 @@ def verify(model: Model, artifact: Artifact, sets: Sequence[RowSet]) -> list[Agr
     agreements = []
     for compared, reference, nudged, predictions in zip(sets, expected, moved, got, strict=True):
         try:
-            agreement = _agreement(model, name, compared, reference, predictions, nudged)
+            few = compared.rows[: len(predictions[1])]
+            alone = _reference_alone(model, name, few) if model.batch_dependent else reference[: len(few)]
+            agreement = _agreement(model, name, compared, reference, predictions, nudged, alone)
         except OutputMismatch:
             if not _is_of_whole_numbers(model) or model.batch_dependent:
                 raise
             # Whole numbers cannot be nudged; the reference's rows alone show the effect of the order of additions.
             alone = _reference_alone(model, name, compared.rows)
-            agreement = _agreement(model, name, compared, reference, predictions, alone)
+            agreement = _agreement(model, name, compared, reference, predictions, alone, alone[: len(predictions[1])])
         agreements.append(agreement)
     return agreements
 
@@ -200,12 +202,12 @@ def _agreement(
     reference: np.ndarray,
     predictions: tuple[np.ndarray, np.ndarray],
     nudged: np.ndarray | None,
+    alone: np.ndarray,
 ) -> Agreement:
-    """Compare the ``predictions`` of rows together, and of the first few one by one, with those of the reference.
-    Raises as ``verify``."""
+    """Compare the ``predictions`` of rows together with those of the ``reference``, and of the first few one by one
+    with those that it is to give ``alone``. Raises as ``verify``."""
     together, singly = predictions
     few = len(singly)
-    alone = _reference_alone(model, backend, compared.rows[:few]) if model.batch_dependent else reference[:few]
     kinds = np.char.add(compared.kinds[:few], ", one at a time")
     of_few = None if nudged is None else nudged[:few]
     if _is_padded(model, compared.rows):
@@ -235,7 +237,10 @@ def _is_of_whole_numbers(model: Model) -> bool:
 
 
 def _is_network(model: Model) -> bool:
-    return model.library in (Library.ONNX, Library.SKLEARN, Library.TORCH) and model.trees is None
+    return model.library in _OF_NETWORKS and model.trees is None
+
+
+_OF_NETWORKS = (Library.ONNX, Library.SKLEARN, Library.TORCH, Library.OPENVINO)
 
 
 def check_batch_dependence(model: Model, payload: Payload) -> Model:

@@ -15,8 +15,9 @@ from servefit.backends.converting.sklearn_datatypes import convert
 from servefit.backends.converting.sklearn_onnx import CONVERTING_S, converter, convertible
 from servefit.backends.libraries.cuda import cuda_device
 from servefit.backends.libraries.installed import installed, thread_counts
-from servefit.backends.libraries.onnx_session import PROVIDERS, UNOPTIMISED, open_session
+from servefit.backends.libraries.onnx_session import ORT_NAME, PROVIDERS, UNOPTIMISED, open_session
 from servefit.backends.libraries.trees import WholeCategories, category_facts, output_facts, read_trees
+from servefit.backends.model.types import Library
 from servefit.backends.types import Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import CompileFailed
 
@@ -53,7 +54,7 @@ class OnnxRuntimeBackend:
         return availability
 
     def supports(self, model: Model) -> Availability:
-        return Availability.yes() if model.onnx_file is not None else convertible(model)
+        return Availability.yes() if _runs_as_it_is(model) else convertible(model)
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
         if target is Target.CUDA:
@@ -66,7 +67,7 @@ class OnnxRuntimeBackend:
 
     def compile_estimate_s(self, model: Model) -> float:
         if model.trees is None:
-            return (CONVERTING_S if model.onnx_file is None else 0.5) + model.size_bytes / 5e8
+            return (0.5 if _runs_as_it_is(model) else CONVERTING_S) + model.size_bytes / 5e8
         return 1.0 + model.trees.nodes / 1e5
 
     def cache_key(self) -> str:
@@ -76,10 +77,10 @@ class OnnxRuntimeBackend:
         if target is Target.CUDA and model.trees is not None:
             # The session would name CUDA as its provider all the same, and run the trees on the CPU.
             raise CompileFailed(self.name, "ONNX Runtime has no CUDA kernel for tree ensembles")
-        if model.onnx_file is not None:
-            from servefit.backends.libraries.onnx_native import prepare
+        if _runs_as_it_is(model):
+            from servefit.backends.libraries.onnx_native import prepare, prepare_ort
 
-            return prepare(model.onnx_file, workdir)
+            return prepare_ort(model.file, workdir) if model.onnx_file is None else prepare(model.onnx_file, workdir)
         if model.trees is None:
             return convert(model, workdir, self.name)
         from servefit.backends.converting.onnx_trees import onnx_model
@@ -125,9 +126,14 @@ class OnnxRuntimeBackend:
         return _TreePredictor(session, artifact.facts)
 
 
+def _runs_as_it_is(model: Model) -> bool:
+    return model.onnx_file is not None or model.library is Library.ONNX
+
+
 def _session(artifact: Artifact, settings: Settings, *, timed_in: Path | None = None) -> onnxruntime.InferenceSession:
     optimised = not artifact.facts.get(UNOPTIMISED, False)
-    file = artifact.folder / "model.onnx"
+    own = artifact.folder / ORT_NAME
+    file = own if own.exists() else artifact.folder / "model.onnx"
     return open_session(file, artifact.target, settings, optimised=optimised, timed_in=timed_in)
 
 

@@ -23,7 +23,7 @@ from servefit.backends.libraries.openvino_library import compiled_network, core,
 from servefit.backends.libraries.openvino_session import COPIED_BYTES, OpenVinoSession
 from servefit.backends.libraries.tensor_predictor import TensorPredictor
 from servefit.backends.model.onnx_io import OnnxInterface, calls
-from servefit.backends.model.types import Task
+from servefit.backends.model.types import Format, Library, Task
 from servefit.backends.types import LAYERS, Artifact, Availability, Knob, Precision, Predictor, Settings, Target
 from servefit.errors import BackendError, CompileFailed, RowsRefused
 
@@ -68,9 +68,12 @@ class OpenVinoBackend:
         return installed("openvino", remedy=REMEDY)
 
     def supports(self, model: Model) -> Availability:
-        if model.onnx_file is None:
-            return Availability.no(f"it serves ONNX models, and this is one of {model.library}")
-        if model.trees is not None or model.signature.task is not Task.TENSOR:
+        is_own = model.library is Library.OPENVINO
+        if model.format is Format.ONNX_ORT:
+            return Availability.no("it does not read ONNX Runtime's own format")
+        if model.onnx_file is None and not is_own:
+            return Availability.no(f"it serves ONNX models and its own, and this is one of {model.library}")
+        if not is_own and (model.trees is not None or model.signature.task is not Task.TENSOR):
             return Availability.no("it serves networks, and has no operators for trees and classifiers of tables")
         for model_input in model.signature.inputs:
             if model_input.is_whole and model_input.whole_range[1] > _MAX_INTEGER:
@@ -185,11 +188,12 @@ class OpenVinoInt8Backend(OpenVinoBackend):
         from servefit.backends.libraries.onnx_layers import layers_by_error
         from servefit.backends.model.onnx_file import read_onnx
 
-        if calibration is None or model.onnx_file is None:
+        if calibration is None:
             raise CompileFailed(self.name, "it calibrates on rows of a payload, and there is none")
         network = converted(model, self.name)
         feeds = list(calls(OnnxInterface.from_facts(network.facts), calibration, _ROWS_A_CALL))
-        layers = layers_by_error(read_onnx(model.onnx_file), feeds[0], workdir)
+        # Of IR no layers are ranked, and so none is put back.
+        layers = [] if model.onnx_file is None else layers_by_error(read_onnx(model.onnx_file), feeds[0], workdir)
         facts = self._written(workdir, replace(network, graph=_quantised(network, feeds, spared, self.name)))
         return {**facts, LAYERS: layers}
 
@@ -203,14 +207,17 @@ class Converted:
 
 
 def converted(model: Model, backend: str) -> Converted:
-    """Read the ONNX model with OpenVINO. Raises CompileFailed for ``backend`` with OpenVINO's own reason."""
+    """Read the ONNX model, or one of OpenVINO's own, with OpenVINO. Raises CompileFailed for ``backend`` with
+    OpenVINO's own reason."""
     from servefit.backends.libraries.onnx_session import open_session
+    from servefit.backends.libraries.openvino_network import OpenVinoNetwork, read_ir
     from servefit.backends.model.onnx_file import read_onnx
     from servefit.backends.model.onnx_interface import interface_of
 
     file = model.onnx_file
     if file is None:
-        raise CompileFailed(backend, "it is no ONNX model")
+        interface, _ = interface_of(OpenVinoNetwork(read_ir(model.file)))
+        return Converted(read_ir(model.file), interface.to_facts())
     interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
     content = read_onnx(file).SerializeToString()
     try:

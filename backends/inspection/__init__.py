@@ -40,10 +40,6 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.inspection.catboost import inspect_catboost
 
             return inspect_catboost(path, model_format, folder)
-        if model_format is Format.ONNX:
-            from servefit.backends.inspection.onnx import inspect_onnx
-
-            return inspect_onnx(path, folder)
         if model_format is Format.SKOPS:
             from servefit.backends.inspection.skops import inspect_skops
 
@@ -56,9 +52,7 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
             from servefit.backends.inspection.pickled import inspect_pickle
 
             return inspect_pickle(path, folder)
-        from servefit.backends.inspection.torch import inspect_torch
-
-        return inspect_torch(path, model_format, folder)
+        return _inspect_network(path, model_format, folder)
     except (ServefitError, MemoryError):
         raise
     except Exception as error:
@@ -79,6 +73,20 @@ def _inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspecti
         from servefit.backends.model.booster_categories import estimator_of
 
         return inspect_object(estimator_of(path.read_bytes()), path, folder, ())
+
+
+def _inspect_network(path: Path, model_format: Format, folder: Path) -> Inspection:
+    if model_format is Format.ONNX:
+        from servefit.backends.inspection.onnx import inspect_onnx
+
+        return inspect_onnx(path, folder)
+    if model_format.library is Library.TORCH:
+        from servefit.backends.inspection.torch import inspect_torch
+
+        return inspect_torch(path, model_format, folder)
+    from servefit.backends.inspection.networks import inspect_ir, inspect_ort
+
+    return inspect_ort(path) if model_format is Format.ONNX_ORT else inspect_ir(path)
 
 
 def first_line(error: BaseException) -> str:

@@ -38,48 +38,62 @@ _REGRESSORS = (ENSEMBLE, "TreeEnsembleRegressor", "LinearRegressor", "SVMRegress
 def inspect_onnx(path: Path, folder: Path) -> Inspection:
     """Open an ONNX model; write its splits into ``folder`` where it is one tree ensemble on the raw columns."""
     graph = read_onnx(path)
-    session = _open(path)
+    session = open_plainly(path)
     interface, outputs = interface_of(session)
     ensembles = [node for node in graph.graph.node if node.op_type in ENSEMBLES]
     forest = _forest(ensembles[0], interface) if len(ensembles) == 1 else None
     on_raw_columns = forest is not None and _takes_raw_columns(ensembles[0], interface)
     if forest is not None and on_raw_columns:
         forest.save_splits(folder / "splits.npz")
+    operators = frozenset(node.op_type for node in graph.graph.node)
+    signature = signature_of(interface, outputs, operators=operators, accepts_missing=bool(ensembles))
+    if signature.integer_features:
+        datatype = row_datatype(interface.inputs)
+        ranges = [
+            admitted_range(graph, model_input, datatype) if model_input.is_whole else None
+            for model_input in interface.inputs
+        ]
+        signature = replace(signature, inputs=with_ranges(session, interface, ranges))
+    signature = replace(signature, output_tensors=_with_sigmoids(signature.output_tensors, graph))
+    peculiarities = _peculiarities(graph, signature.task, outputs)
+    inspection = Inspection(
+        format=Format.ONNX,
+        signature=signature,
+        trees=None if forest is None else _structure(ensembles[0], forest, peculiarities),
+        splits_name="splits.npz" if on_raw_columns else None,
+    )
+    return with_batch_dependence(inspection, path, lambda rows: predict(session, interface, rows))
+
+
+def signature_of(
+    interface: OnnxInterface, outputs: int, *, operators: frozenset[str], accepts_missing: bool
+) -> Signature:
+    """Return the signature of a model that is called so and gives so many ``outputs``, as far as its ``operators``
+    tell. ``accepts_missing`` says whether numbers may be missing, where none has to be whole."""
     integer_features = tuple(
         column
         for model_input in interface.inputs
         if model_input.is_whole
         for column in range(model_input.start, model_input.stop)
     )
-    task = _task(interface, {node.op_type for node in graph.graph.node})
-    datatype = row_datatype(interface.inputs)
-    ranges = [
-        admitted_range(graph, model_input, datatype) if model_input.is_whole else None
-        for model_input in interface.inputs
-    ]
-    inspection = Inspection(
-        format=Format.ONNX,
-        signature=Signature(
-            task=task,
-            features=interface.features,
-            outputs=outputs,
-            feature_names=_feature_names(interface),
-            accepts_missing=bool(ensembles) and not integer_features,
-            integer_features=integer_features,
-            inputs=with_ranges(session, interface, ranges) if integer_features else interface.inputs,
-            output_datatype=interface.output_datatype,
-            sizes=interface.sizes,
-            output_tensors=_with_sigmoids(interface.tensors, graph) if task is Task.TENSOR else (),
-            output_sizes=interface.output_sizes,
-            padding=interface.padding,
-        ),
-        trees=None if forest is None else _structure(ensembles[0], forest, _peculiarities(graph, task, outputs)),
-        splits_name="splits.npz" if on_raw_columns else None,
+    task = _task(interface, operators)
+    return Signature(
+        task=task,
+        features=interface.features,
+        outputs=outputs,
+        feature_names=_feature_names(interface),
+        accepts_missing=accepts_missing and not integer_features,
+        integer_features=integer_features,
+        inputs=interface.inputs,
+        output_datatype=interface.output_datatype,
+        sizes=interface.sizes,
+        output_tensors=interface.tensors if task is Task.TENSOR else (),
+        output_sizes=interface.output_sizes,
+        padding=interface.padding,
     )
-    return with_batch_dependence(inspection, path, lambda rows: predict(session, interface, rows))
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def open_plainly(path: Path) -> onnxruntime.InferenceSession:
     """Return a session with every graph optimisation off, as the one that predictions are held against. Raises
     CorruptModel and UnsupportedModel."""
     import onnxruntime
@@ -111,7 +125,7 @@ def _with_sigmoids(tensors: tuple[Output, ...], graph: onnx.ModelProto) -> tuple
     return tuple(replace(tensor, of_sigmoid=is_of_sigmoid(tensor.name)) for tensor in tensors)
 
 
-def _task(interface: OnnxInterface, operators: set[str]) -> Task:
+def _task(interface: OnnxInterface, operators: frozenset[str]) -> Task:
     if interface.classifier:
         return Task.BINARY if interface.second_class_only else Task.MULTICLASS
     return Task.REGRESSION if operators & set(_REGRESSORS) else Task.TENSOR

@@ -15,7 +15,7 @@ _LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
 _OWN = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|^Exception during initialization: "
 )
-_SOURCE = re.compile(r"/\S+\.(?:cc|h):\d+ ")
+_SOURCE = re.compile(r"\S+\.(?:cc|h):\d+ (operator\(\) )?")
 
 
 def refusal(path: Path, error: Exception) -> ModelError:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.model.onnx_io import OnnxInterface, predict, refusals
+from servefit.backends.model.onnx_io import OnnxInterface, Session, predict, refusals
 from servefit.backends.model.types import Input, row_datatype
 from servefit.backends.payload.rows import whole_numbers
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from servefit.backends.inspection.onnx_ranges import Range
 
 _MAX_CALL_S, _MAX_TRIALS_S = 1.0, 6.0
@@ -32,9 +30,7 @@ _ANY_ROWS = 2
 """So many rows of any numbers are tried, beside one of the lowest and one of the highest."""
 
 
-def with_ranges(
-    session: onnxruntime.InferenceSession, interface: OnnxInterface, ranges: Sequence[Range | None]
-) -> tuple[Input, ...]:
+def with_ranges(session: Session, interface: OnnxInterface, ranges: Sequence[Range | None]) -> tuple[Input, ...]:
     """Return the inputs of ``interface``, each with the largest part of its range that the model answers wherever it
     answers zeros and ones. The range None stands for an input of any number."""
     widest = [limits or (0, 0) for limits in ranges]
@@ -72,7 +68,7 @@ def _steps(lowest: int, highest: int) -> Iterator[Range]:
 class _RangeTrials:
     """Calls a model with rows of ever other ranges, for a limited time."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, interface: OnnxInterface, least: Sequence[Input]) -> None:
+    def __init__(self, session: Session, interface: OnnxInterface, least: Sequence[Input]) -> None:
         self._session = _Session(session)
         self._interface = interface
         began = time.monotonic()
@@ -109,16 +105,16 @@ class _RangeTrials:
 
 
 class _Session:
-    """A session whose calls are ended when they have taken ``limit_s``."""
+    """A session whose calls are ended when they have taken ``limit_s``, if ONNX Runtime makes them."""
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self.limit_s: float | None = None
 
     def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[Any]:
         import onnxruntime
 
-        if self.limit_s is None:
+        if self.limit_s is None or not isinstance(self._session, onnxruntime.InferenceSession):
             return list(self._session.run(names, feeds))
         options = onnxruntime.RunOptions()
         timer = Timer(self.limit_s, setattr, (options, "terminate", True))

@@ -66,9 +66,11 @@ def inspect_object(
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False
-    if type(estimator).__name__ in _WITH_THRESHOLDS:
-        noted = (*noted, f"the threshold of the {type(estimator).__name__} is not applied: probabilities are served")
-        estimator, is_plain = estimator.estimator_, False
+    last = last_of(estimator)
+    if type(last).__name__ in _WITH_THRESHOLDS:
+        noted = (*noted, f"the threshold of the {type(last).__name__} is not applied: probabilities are served")
+        if last is estimator:
+            estimator, is_plain = last.estimator_, False
     inspection = _inspect_estimator(estimator, path, folder)
     inspection = replace(inspection, warnings=noted + inspection.warnings)
     if is_plain:

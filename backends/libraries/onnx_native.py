@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from servefit.backends.libraries.onnx_session import UNOPTIMISED
+from servefit.backends.libraries.onnx_session import ORT_NAME, UNOPTIMISED
 from servefit.backends.libraries.tensor_predictor import TensorPredictor
 from servefit.backends.model.onnx_file import read_onnx
 from servefit.backends.types import Settings, Target
@@ -38,6 +38,16 @@ def prepare(file: Path, workdir: Path) -> Mapping[str, Any]:
     if interface.output_is_maps:
         interface = _without_zipmap(proto, interface)
     (workdir / "model.onnx").write_bytes(proto.SerializeToString())
+    return interface.to_facts()
+
+
+def prepare_ort(file: Path, workdir: Path) -> Mapping[str, Any]:
+    """Copy the model in ``file``, in ONNX Runtime's own format, into ``workdir``; give the facts as ``prepare``."""
+    from servefit.backends.libraries.onnx_session import open_session
+    from servefit.backends.model.onnx_interface import interface_of
+
+    interface, _ = interface_of(open_session(file, Target.CPU, Settings(threads=1), optimised=False))
+    (workdir / ORT_NAME).write_bytes(file.read_bytes())
     return interface.to_facts()
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 UNOPTIMISED = "without_optimisations"
 """The fact about an artifact that ONNX Runtime opens without its graph optimisations."""
 
+ORT_NAME = "model.ort"
+"""ONNX Runtime tells its own format by the suffix."""
+
 PROVIDERS = {Target.CPU: "CPUExecutionProvider", Target.CUDA: "CUDAExecutionProvider"}
 
 

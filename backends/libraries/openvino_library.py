@@ -9,6 +9,7 @@ NNCF uses it: it makes a file in the user's home and sends. Both do without wher
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -61,6 +62,17 @@ def compiled_network(
     """Return OpenVINO's CompiledModel of the IR at ``path``, which computes in ``precision`` ("f32" or "bf16") on
     exactly ``settings.threads`` threads, for inputs of these ``shapes`` alone where some are given. ``timed`` has it
     time its layers. Raises BackendError for ``backend`` where OpenVINO computes otherwise."""
+    try:
+        graph = core().read_model(str(path))
+        if shapes is not None:
+            graph.reshape({name: list(shape) for name, shape in shapes.items()})
+    except RuntimeError as error:
+        raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
+    return compiled_graph(graph, backend, precision, settings, timed=timed)
+
+
+def compiled_graph(graph: Any, backend: str, precision: str, settings: Settings, *, timed: bool = False) -> Any:
+    """Return OpenVINO's CompiledModel of ``graph``, as ``compiled_network``."""
     openvino = imported_silently("openvino")
     wanted = {
         "INFERENCE_PRECISION_HINT": getattr(openvino.Type, precision),
@@ -78,9 +90,6 @@ def compiled_network(
         "ENABLE_HYPER_THREADING": True,
     }
     try:
-        graph = core().read_model(str(path))
-        if shapes is not None:
-            graph.reshape({name: list(shape) for name, shape in shapes.items()})
         compiled = core().compile_model(graph, "CPU", asked)
     except RuntimeError as error:
         raise BackendError(backend, f"OpenVINO does not open the model: {reason_of(error)}") from error
@@ -107,6 +116,10 @@ def _text(value: Any) -> str:
 
 def reason_of(error: RuntimeError) -> str:
     """Return the message of OpenVINO's error, without the places in its sources."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    messages = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    lines = [_PLACE.sub("", line).strip() for line in str(error).splitlines()]
+    messages = [line for line in lines if line and not line.startswith("Check '")]
     return " ".join(messages or lines)[:300]
+
+
+_PLACE = re.compile(r"(Caught exception: )?Exception from \S+?:\d+:| failed at \S+?:\d+:")
+"""Where in OpenVINO's sources a check failed."""

@@ -25,7 +25,7 @@ _MAX_RATIO = 200
 _ALWAYS_ALLOWED_BYTES = 64 * 2**20
 """So little does no harm to a disk. Chosen, not measured."""
 
-_WEIGHTS = re.compile(r"(?P<model>.+\.onnx)[._]data(_[0-9]+)?")
+_WEIGHTS = re.compile(r"(?P<onnx>.+\.onnx)[._]data(_[0-9]+)?|(?P<ir>.+)\.bin")
 
 # A path has 4,096 bytes at most on Linux, the folder's own included, and a part of it 255.
 _MAX_NAME_BYTES, _MAX_PART_BYTES = 1000, 200
@@ -97,13 +97,14 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def _without_weights(files: Sequence[Path]) -> list[Path]:
-    """Leave out what holds the weights of a model beside it, by the names that PyTorch and Hugging Face give: any bytes
-    may be the beginning of such a file, those of another format too."""
+    """Leave out what holds the weights of a model beside it, by the names that PyTorch, Hugging Face and OpenVINO give:
+    any bytes may be the beginning of such a file, those of another format too."""
     there = set(files)
     return [
         file
         for file in files
-        if (match := _WEIGHTS.fullmatch(file.name)) is None or file.with_name(match["model"]) not in there
+        if (match := _WEIGHTS.fullmatch(file.name)) is None
+        or file.with_name(match["onnx"] or f"{match['ir']}.xml") not in there
     ]
 
 

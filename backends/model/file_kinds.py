@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from servefit.backends.model.openvino_files import GRAPH
 from servefit.backends.model.protobuf import LENGTH_DELIMITED, VARINT
 from servefit.backends.model.safetensors import check_header
 from servefit.backends.model.torch_archive import holds_module
@@ -176,9 +177,6 @@ _ENCODER_DECODERS = re.compile(
 
 _SCRIPT = "serve a script that calls {}: code/inference.py with model_fn and predict_fn beside it, and --trust-code"
 _ORIGIN = "export the model that it was made of to ONNX"
-_OF_IR = (
-    "name the ONNX model that it was made of: servefit recommend model.onnx --backend openvino makes IR of it again"
-)
 _PANDAS = "read it with pandas.{} and save it with to_csv(..., index=False)"
 _SHEET = "save the sheet as CSV"
 _XML = rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?"
@@ -197,13 +195,7 @@ _SAFETENSORS = FileKind(
 )
 
 _BINARY: tuple[tuple[bytes, FileKind], ...] = (
-    (
-        rb".{4}ORTM",
-        FileKind(
-            what="a model in ONNX Runtime's own format (.ort)",
-            to_serve="name the ONNX model that it was made of with onnxruntime.tools.convert_onnx_models_to_ort",
-        ),
-    ),
+    (rb".{4}ORTM", FileKind(what="a model in ONNX Runtime's own format (.ort)", format=Format.ONNX_ORT)),
     (re.escape(TORCH_PICKLE), FileKind(what="a file of PyTorch's torch.save", to_serve=_TORCH)),
     (rb'.{6}\0\0\{\s*"', _SAFETENSORS),
     (
@@ -247,7 +239,7 @@ _TEXT: tuple[tuple[bytes, FileKind], ...] = (
         _XML + rb"<PMML",
         FileKind(what="a PMML model", to_serve=f"{_ORIGIN}, or save it in its library's own format"),
     ),
-    (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO (IR)", to_serve=_OF_IR)),
+    (_XML + rb"<net\s[^>]*version=", FileKind(what="a model of OpenVINO (IR)", format=Format.OPENVINO_IR)),
     (
         rb"bs64\t",
         FileKind(
@@ -283,6 +275,7 @@ _BY_NAME_IN_ZIP: tuple[tuple[str, FileKind], ...] = (
     ),
     (r"[^/]+/code/.+", FileKind(what="a TorchScript module of PyTorch", format=Format.TORCHSCRIPT)),
     (rf"{ROOT}/config\.json", FileKind(what="a Hugging Face model", format=Format.HUGGINGFACE)),
+    (re.escape(GRAPH), FileKind(what="a model of OpenVINO (IR)", format=Format.OPENVINO_IR)),
     (
         r"MAR-INF/MANIFEST\.json",
         FileKind(

@@ -44,7 +44,7 @@ class Given:
         """Return the error for a model that has no such inputs."""
         name = next(iter({**self.constants, **self.shapes}), self.padded_by)
         option = "pad" if name == self.padded_by and not self.constants else "input"
-        return SpecError(option, name, "is for ONNX models and modules of PyTorch, and this model is neither")
+        return SpecError(option, name, "is for ONNX files and modules of PyTorch, and this model is neither")
 
 
 NOTHING_GIVEN = Given()

@@ -29,16 +29,18 @@ _SUFFIXES = {
     Format.XGBOOST_BINARY: ".deprecated",
     Format.LIGHTGBM_TEXT: ".txt",
     Format.CATBOOST_CBM: ".cbm",
-    Format.CATBOOST_JSON: ".json",
+    Format.CATBOOST_JSON: ".cat.json",
     Format.ONNX: ".onnx",
+    Format.ONNX_ORT: ".ort",
     Format.PICKLE: ".pkl",
     Format.SKOPS: ".skops",
     Format.SCRIPT: ".tar.gz",
     Format.TORCH_EXPORT: ".pt2",
     Format.TORCHSCRIPT: ".pt",
     Format.HUGGINGFACE: ".zip",
+    Format.OPENVINO_IR: ".ir.zip",
 }
-"""xgboost and Treelite go by the suffix; the other libraries read whatever they are given."""
+"""xgboost, Treelite and, for .ort, ONNX Runtime go by the suffix; the other libraries read whatever they are given."""
 
 _CHUNK_BYTES = 2**20
 """Read at once: large enough that reading costs no more calls than hashing. Chosen, not measured."""

@@ -19,6 +19,8 @@ def versions_text(kind: Format) -> str:
     library = kind.library
     if library is Library.SCRIPT:  # any of the packages may be what it uses
         return f"{library}-{python_and_packages()}-treelite-{metadata.version('treelite')}"
+    if library is Library.OPENVINO:
+        return f"openvino-{_version_of('openvino', extra='openvino')}"
     if library is not Library.TORCH:
         module = _MODULES.get(library, library.value)
         return f"{library}-{_version_of(module, extra=module)}-treelite-{metadata.version('treelite')}"

@@ -34,6 +34,7 @@ from servefit.backends.model.library_versions import versions_text
 from servefit.backends.model.live import save_live
 from servefit.backends.model.onnx_given import with_given
 from servefit.backends.model.onnx_weights import in_one_file, keeps_weights_elsewhere
+from servefit.backends.model.openvino_files import with_weights
 from servefit.backends.model.sampled_shapes import sampled_shapes
 from servefit.backends.model.scripts import SCRIPT, has_script, misplaced_script
 from servefit.backends.model.torch_archive import said_in
@@ -199,6 +200,9 @@ def _found(file: Path, copy: Path, digest: str, folder: Path, *, trust_code: boo
     if model.format is Format.HUGGINGFACE:
         with blaming(model.file, str(file)):
             return in_one_archive(model, file.parent if model.file == copy else model.file.parent, folder / "whole")
+    if model.format is Format.OPENVINO_IR:
+        with blaming(model.file, str(file)):
+            return with_weights(model, file.parent if model.file == copy else model.file.parent, folder / "whole")
     if model.format is not Format.ONNX or not keeps_weights_elsewhere(model.file):
         return model
     with blaming(model.file, str(file)):

@@ -65,8 +65,9 @@ class Model(Stored, frozen=True, kw_only=True):
 
     @property
     def onnx_file(self) -> Path | None:
-        """The file to read for those that serve ONNX models: the model itself, or what it was converted to."""
-        return self.file if self.library is Library.ONNX else self.converted
+        """The file to read for those that read the graph of an ONNX model: the model itself, or what it was converted
+        to."""
+        return self.file if self.format is Format.ONNX else self.converted
 
     @property
     def lacks_inputs(self) -> bool:

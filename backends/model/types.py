@@ -34,6 +34,7 @@ class Library(StrEnum):
     ONNX = "onnx"
     SCRIPT = "script"
     TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 class Format(StrEnum):
@@ -46,12 +47,14 @@ class Format(StrEnum):
     CATBOOST_CBM = "catboost-cbm"
     CATBOOST_JSON = "catboost-json"
     ONNX = "onnx"
+    ONNX_ORT = "onnx-ort"
     PICKLE = "pickle"
     SKOPS = "skops"
     SCRIPT = "script"
     TORCH_EXPORT = "torch-export"
     TORCHSCRIPT = "torch-script"
     HUGGINGFACE = "huggingface"
+    OPENVINO_IR = "openvino-ir"
 
     @property
     def library(self) -> Library:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.delegating_backends import delegating_backend
-from tests.onnx_models import FLOAT, encoder, hashed, node, quantised, save
+from tests.onnx_models import FLOAT, INT64, encoder, hashed, node, quantised, save
 
 from servefit.backends.checking.batch_dependence import depends_on_batch
 from servefit.backends.checking.verification import check_batch_dependence
@@ -157,6 +157,18 @@ def test_a_payload_may_show_what_drawn_rows_did_not(tmp_path: Path) -> None:
     with pytest.raises(OutputMismatch, match="payload rows, one at a time"):
         compile_model(model, "onnxruntime", payload=payload)
     assert compile_model(asked, "onnxruntime", payload=payload).rows_checked == 32 + 32
+
+
+def test_single_rows_of_whole_numbers_are_held_against_those_of_the_library(tmp_path: Path) -> None:
+    nodes = [
+        node("ReduceMax", ["x"], ["largest"], axes=[0, 1], keepdims=0),
+        node("Sub", ["x", "largest"], ["below"]),
+    ]
+    model = Model.load(save(tmp_path / "model.onnx", {"x": (INT64, ["n", 6])}, nodes, {"below": INT64}))
+    unaware = replace(model, batch_dependent=False)
+    rows = np.arange(240, dtype=np.float32).reshape(40, 6)
+    payload = Payload(rows=rows, source="rows.npy")
+    assert compile_model(unaware, "onnxruntime", payload=payload).rows_checked == 32 + 32
 
 
 def test_whoever_joins_requests_asks_of_the_payload_first(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.onnx_models import FLOAT, node, save
 
@@ -364,6 +366,17 @@ def test_a_pickle_of_something_else_is_told_what_it_holds_and_what_to_save(tmp_p
     ) as raised:
         inspect(path, Format.PICKLE, tmp_path)
     assert "give a path" not in str(raised.value)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_threshold_is_not_applied_wherever_it_is_and_a_warning_says_so(*, inside: bool, tmp_path: Path) -> None:
+    threshold = FixedThresholdClassifier(LogisticRegression(), threshold=0.3)
+    model = make_pipeline(StandardScaler(), threshold) if inside else threshold
+    model.fit([[0.0], [1.0]], [0, 1])
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(model))
+    inspection = inspect(path, Format.PICKLE, tmp_path)
+    assert inspection.warnings[0].startswith("the threshold of the FixedThresholdClassifier is not applied")
 
 
 @pytest.mark.parametrize("held", [{"model": "a line", "threshold": 0.4}, ["a line", 0.4], ("a line", ["a", "b"])])

@@ -47,13 +47,7 @@ def zipped(*names: str) -> bytes:
         (SAFETENSORS, "a safetensors file", "export the whole model to ONNX"),
         (b"GGUF\x03\0\0\0", "a GGUF file", "to ONNX"),
         (b"\x1c\0\0\0TFL3\x14\0", "TensorFlow Lite", "tf2onnx"),
-        (
-            b'<?xml version="1.0"?>\n<net name="net" version="11">',
-            "OpenVINO",
-            "servefit recommend model.onnx --backend openvino",
-        ),
         (b'<?xml version="1.0"?>\n<!-- made by us -->\n<PMML version="4.4">', "a PMML model", "to ONNX"),
-        (b"\x18\0\0\0ORTM\0\0", "ONNX Runtime's own format", "convert_onnx_models_to_ort"),
         (zipped("handler.py", "model.pt", "MAR-INF/MANIFEST.json"), "TorchServe", "unzip FILE -d FOLDER"),
         (zipped("model.ini", "domains/d000.txt", "trees/t00_000.bin"), "H2O", "onnxmltools.convert_h2o"),
         (T5.encode(), r"\(T5ForConditionalGeneration\), an encoder and a decoder", "calls generate: code/inference.py"),
@@ -84,9 +78,12 @@ def test_a_model_of_another_kind_is_unsupported_with_what_to_do(
         (zipped("serialized_exported_program.json", "version"), Format.TORCH_EXPORT),
         (zipped("net/archive_format", "net/models/model.json"), Format.TORCH_EXPORT),
         (CONFIG.encode(), Format.HUGGINGFACE),
+        (b'<?xml version="1.0"?>\n<net name="net" version="11">', Format.OPENVINO_IR),
+        (zipped("openvino/model.xml", "openvino/model.bin"), Format.OPENVINO_IR),
+        (b"\x18\0\0\0ORTM\0\0", Format.ONNX_ORT),
     ],
 )
-def test_a_module_of_pytorch_is_told_by_its_content(content: bytes, known: Format, tmp_path: Path) -> None:
+def test_a_network_is_told_by_its_content(content: bytes, known: Format, tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(content)
     assert model_format(tmp_path / "model") is known
 

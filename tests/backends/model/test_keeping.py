@@ -16,6 +16,7 @@ from servefit.backends.model.keeping import (
     ModelFile,
     content_as_named,
     digest_in_name,
+    file_digest,
     find_kept,
     has_digest,
     keep,
@@ -195,3 +196,11 @@ def test_a_file_named_by_its_content_is_read_only_with_that_content(source: Path
 @pytest.mark.parametrize("name", ["splits.npz", "splits-.npz", f"splits-{'0' * 63}.npz", f"{'0' * 64}.npz"])
 def test_no_digest_is_found_in_other_names(name: str) -> None:
     assert digest_in_name(Path(name)) is None
+
+
+@pytest.mark.parametrize("kind", Format)
+def test_a_kept_copy_is_found_in_the_format_that_it_was_kept_in(kind: Format, source: Path) -> None:
+    source.write_text(kind)  # the state is that of all tests
+    digest = file_digest(source)
+    kept = keep(named_by_format(ModelFile(file=source, digest=digest, format=kind)))
+    assert find_kept(digest) == kept

@@ -115,5 +115,5 @@ def test_a_size_that_no_other_input_has_is_named(tmp_path: Path) -> None:
 
 
 def test_a_model_of_trees_has_no_such_inputs(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="is for ONNX models"):
+    with pytest.raises(SpecError, match="is for ONNX files"):
         Model.load(tiny_model(tmp_path / "model.ubj"), inputs={"rate": 1})

@@ -201,7 +201,7 @@ def test_a_mask_of_one_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_trees_has_nothing_to_pad(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="pad: 'mask' is for ONNX models"):
+    with pytest.raises(SpecError, match="pad: 'mask' is for ONNX files"):
         Model.load(tiny_model(tmp_path / "model.ubj"), pad="mask")
 
 
