@@ -30,19 +30,18 @@ from servefit.backends.libraries.onnx_session import UNOPTIMISED
 from servefit.backends.model import Model
 from servefit.backends.model.kept import as_kept
 from servefit.backends.types import LAYERS, Artifact, Precision, Predictor, Settings, Target
-from servefit.errors import BackendUnavailable, CompileFailed, LimitNotKept, OutputMismatch, SpecError
+from servefit.errors import BackendUnavailable, CompileFailed, OutputMismatch, SpecError
 from servefit.field_types import check_type
 from servefit.showing import shown
 from servefit.time_limit import time_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
     from servefit.backends.payload import Payload
     from servefit.backends.quality.findings import Quality
-    from servefit.backends.quality.judging import JudgedRows
     from servefit.backends.quality.limits import PrecisionLimits
     from servefit.backends.types import Capabilities
 
@@ -57,8 +56,8 @@ DEFAULT_MEMORY_BYTES = 32 * 2**30
 _NO_ROWS = Agreement(max_abs_error=0.0, max_rel_error=0.0, rows=0)
 
 _SPARED = (1 / 8, 1 / 4, 1 / 2)
-"""The shares of a network's layers that are left as they were, one after the other, until the limits are kept. Few, as
-each is one more look at the rows to judge on; more than half, and little is gained. Chosen, not measured."""
+"""The shares of a network's layers that are left as they were, one after the other, until the limits are kept on the
+rows that it calibrates on. More than half, and little is gained. Chosen, not measured."""
 
 _JUDGING = 1
 """Raise it when what was found of less exact artifacts is not to be used any more."""
@@ -193,9 +192,12 @@ def _compile_less_exactly(
     limits: PrecisionLimits | None,
     memory_bytes: int | None,
 ) -> Compilation:
-    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``. Where it does not
-    keep them, the layers that lose most are left as they were, more of them each time."""
-    from servefit.backends.quality.judging import judged_rows, with_labels
+    """Compile with a backend that predicts less exactly, and hold the artifact against ``limits``, once. Where it does
+    not keep them on the rows that it calibrates on, the layers that lose most are left as they were."""
+    import msgspec
+
+    from servefit.backends.quality.findings import Quality
+    from servefit.backends.quality.judging import found_on, judge, judged_rows, with_labels
 
     backend = chosen.name
     if limits is None or chosen.precision.value not in limits.allowed:
@@ -207,63 +209,62 @@ def _compile_less_exactly(
     limits = with_labels(limits)
     judged = judged_rows(limits, model, payload)
     calibration = calibration_rows(chosen, payload)
+    precision = chosen.precision.value
 
-    def attempt(spared: Sequence[str]) -> Compilation:
-        return _held_against(limits, model, chosen, version, target, calibration, judged, memory_bytes, spared)
+    def compiled(spared: Sequence[str]) -> tuple[cache.Entry, bool]:
+        """Return an artifact with these layers as they were, which is cached, and whether it was already."""
+        key = cache.artifact_key(model, chosen, version, target, calibration, spared)
 
-    try:
-        return attempt(())
-    except LimitNotKept as error:
-        whole = cache.find(cache.artifact_key(model, chosen, version, target, calibration))
-        layers = () if whole is None else whole.artifact.facts.get(LAYERS, ())
-        for count in sorted({round(share * len(layers)) for share in _SPARED} - {0}):
-            try:
-                return attempt(layers[:count])
-            except (LimitNotKept, CompileFailed) as also:
-                _log.info("%s (%s): with %d layers as they were: %s", backend, target.value, count, also)
-                if not isinstance(also, LimitNotKept):
-                    break
-        raise error
+        def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
+            artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes, spared)
+            return artifact, {"seconds": seconds}
 
+        entry = cache.find(key)
+        return (cache.store(key, fill), False) if entry is None else (entry, True)
 
-def _held_against(
-    limits: PrecisionLimits,
-    model: Model,
-    chosen: Capabilities,
-    version: str,
-    target: Target,
-    calibration: np.ndarray | None,
-    judged: JudgedRows,
-    memory_bytes: int | None,
-    spared: Sequence[str],
-) -> Compilation:
-    """Compile, with the layers ``spared`` as they were, and hold the artifact against ``limits``. It is cached whether
-    it keeps them or not. The stored quality counts for the same limits and rows alone. Raises LimitNotKept."""
-    import msgspec
-
-    from servefit.backends.quality.findings import Quality
-    from servefit.backends.quality.judging import judge
-
-    key = cache.artifact_key(model, chosen, version, target, calibration, spared)
-    entry = cache.find(key)
-    cached = entry is not None
-
-    def fill(folder: Path) -> tuple[Artifact, Mapping[str, Any]]:
-        artifact, seconds = _compiled(model, chosen, version, target, calibration, folder, memory_bytes, spared)
-        return artifact, {"seconds": seconds}
-
-    if entry is None:
-        entry = cache.store(key, fill)
-    digest = sha256(judged.rows.tobytes() + msgspec.json.encode([_JUDGING, limits])).hexdigest()
     # A user's own quality function may have changed since.
-    stored = entry.payloads.get(digest) if limits.quality is None or not limits.quality.is_own_function else None
+    may_be_stored = limits.quality is None or not limits.quality.is_own_function
+    digest = sha256(judged.rows.tobytes() + msgspec.json.encode([_JUDGING, limits])).hexdigest()
+
+    def seems_within(entry: cache.Entry, spared: int) -> bool:
+        if may_be_stored and digest in entry.payloads:
+            return True  # it was chosen before
+        found = found_on(to_choose, entry.artifact, model, limits, precision, spared=spared)
+        _log.info("%s (%s), on the rows that it calibrates on: %s", backend, target.value, found.text)
+        return found.within
+
+    entry, cached = compiled(())
+    spared = 0
+    if layers := entry.artifact.facts.get(LAYERS, ()):
+        # Each look at the rows to judge on may pass what is wrong, so there is one, and others choose.
+        to_choose = judged_rows(limits, model, payload, calibrating=True)
+        (entry, cached), spared = _first_within(compiled, seems_within, layers)
+    stored = entry.payloads.get(digest) if may_be_stored else None
     if stored is not None:
         quality = msgspec.convert(stored, Quality)
     else:
-        quality = judge(entry.artifact, model, judged, limits, chosen.precision.value, spared=len(spared))
+        quality = judge(entry.artifact, model, judged, limits, precision, spared=spared)
         entry = cache.add_payload(entry, digest, msgspec.to_builtins(quality))
-    _log.info("%s (%s): %s", chosen.name, target.value, quality.text)
+    _log.info("%s (%s): %s", backend, target.value, quality.text)
     return _judged(entry, quality, cached=cached)
+
+
+def _first_within(
+    compiled: Callable[[Sequence[str]], tuple[cache.Entry, bool]],
+    seems_within: Callable[[cache.Entry, int], bool],
+    layers: Sequence[str],
+) -> tuple[tuple[cache.Entry, bool], int]:
+    """Return what was ``compiled`` with the fewest of ``layers`` as they were that ``seems_within`` the limits, and
+    their number; with none if nothing does."""
+    for count in sorted({round(share * len(layers)) for share in (0, *_SPARED)}):
+        try:
+            tried = compiled(layers[:count])
+            if seems_within(tried[0], count):
+                return tried, count
+        except CompileFailed as error:
+            _log.info("with %d layers as they were: %s", count, error)
+            break
+    return compiled(()), 0
 
 
 def compile_again(

@@ -129,6 +129,7 @@ def opened(estimator: Any, folder: Path) -> Model:
         size_bytes=1,
         signature=found.signature,
         ends_in_trees=found.ends_in_trees,
+        ends_in_sum=found.ends_in_sum,
     )
 
 

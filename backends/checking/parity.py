@@ -164,7 +164,7 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
         of_classes = model.signature.task in (Task.BINARY, Task.MULTICLASS)
         rounding = float(np.finfo(np.float32).eps) * (1 if of_classes else largest)
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
-        if model.ends_in_trees and model.signature.task is Task.REGRESSION:
+        if model.ends_in_sum and model.signature.task is Task.REGRESSION:
             absolute += _SUM_TOLERANCE * _scales(model, magnitude, over_rows=True)
         for exact in (relative, absolute):
             exact[:, : len(model.signature.output_sizes)] = 0

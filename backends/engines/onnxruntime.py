@@ -6,7 +6,7 @@ The former are prepared and called in ``onnx_native``; sessions are opened in ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -108,9 +108,12 @@ class OnnxRuntimeBackend:
 
         served = self._served(artifact)
         with TemporaryDirectory() as folder:
-            session = _session(served, settings, timed_in=Path(folder))
-            predictor = self._predictor(served, session)
-            return onnx_layer_times(session, predictor.predict, requests, duration_s)
+
+            def opened() -> tuple[onnxruntime.InferenceSession, Callable[[np.ndarray], np.ndarray]]:
+                session = _session(served, settings, timed_in=Path(folder))
+                return session, self._predictor(served, session).predict
+
+            return onnx_layer_times(opened, requests, duration_s)
 
     def _served(self, artifact: Artifact) -> Artifact:
         """Return ``artifact`` with those of its facts that tell how it is called. Raises BackendError."""

@@ -129,7 +129,7 @@ class OpenVinoBackend:
     def _opened(
         self, artifact: Artifact, settings: Settings, *, timed: bool = False
     ) -> tuple[Predictor, OpenVinoSession]:
-        """Return what predicts, and what it calls; without the network for one row where layers are ``timed``."""
+        """Return what predicts, and what it calls, of which layers are ``timed``."""
         facts, opened = dict(artifact.facts), (artifact.folder / _IR, self.name, self.arithmetic, settings)
         facts.pop(LAYERS, None)
         shapes = facts.pop("of_one_row", None)  # artifacts of before have none, and do not say the other
@@ -138,7 +138,7 @@ class OpenVinoBackend:
             self.name,
             facts.pop("table_rows"),
             shapes_follow_inputs=facts.pop("shapes_follow_inputs", False),
-            of_one_row=None if shapes is None or timed else compiled_network(*opened, shapes),
+            of_one_row=None if shapes is None else compiled_network(*opened, shapes, timed=timed),
         )
         return _OpenVinoPredictor(session, facts, self.name), session
 

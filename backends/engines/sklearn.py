@@ -37,7 +37,7 @@ class SklearnBackend:
 
     def knobs(self, model: Model, vcpus: int, target: Target = Target.CPU) -> tuple[Knob, ...]:
         """Return threads where the estimator uses them: forests (joblib) and histogram gradient boosting (OpenMP)."""
-        name = "" if model.trees is None else model.trees.objective
+        name = "" if model.trees is None else model.trees.booster
         if name.startswith(("RandomForest", "ExtraTrees", "HistGradientBoosting", "IsolationForest")):
             return (Knob(name="threads", values=thread_counts(vcpus)),)
         return ()

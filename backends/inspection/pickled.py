@@ -3,6 +3,7 @@ as the file that its library reads. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.checking.parity import LOG_LINK_OBJECTIVES
 from servefit.backends.inspection.batches import with_batch_dependence
 from servefit.backends.inspection.catboost import inspect_catboost
 from servefit.backends.inspection.forest import Forest, Tree, forest_of, treelite_trees
@@ -20,7 +22,7 @@ from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
 from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES, is_ensemble
-from servefit.backends.model.booster_categories import categories_of, estimator_of
+from servefit.backends.model.booster_categories import categories_of, doubt_of, estimator_of
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -62,12 +64,14 @@ def inspect_object(
     is_booster = library is Library.XGBOOST and not hasattr(estimator, "get_params")
     if is_booster and "c" in (getattr(estimator, "feature_types", None) or ()):
         estimator, is_plain = estimator_of(bytes(estimator.save_raw("ubj"))), False
+    if (doubt := doubt_of(estimator)) is not None:
+        noted = (*noted, doubt)
     if library is not Library.SKLEARN and categories_of(estimator) is None:
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False
     last = last_of(estimator)
-    if type(last).__name__ in _WITH_THRESHOLDS:
+    if type(last).__name__ in _WITH_THRESHOLDS and hasattr(getattr(last, "estimator_", None), "predict_proba"):
         noted = (*noted, f"the threshold of the {type(last).__name__} is not applied: probabilities are served")
         if last is estimator:
             estimator, is_plain = last.estimator_, False
@@ -169,10 +173,11 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     except TypeError as error:
         raise UnsupportedModel(f"a {name}, which is not an estimator") from error
     task = _task(estimator, name)
+    in_trees, in_sum = _end_of(estimator)
     frame = frame_of(estimator)
     if frame is not None:
         inspected = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
-        inspected = replace(inspected, ends_in_trees=_ends_in_trees(estimator))
+        inspected = replace(inspected, ends_in_trees=in_trees, ends_in_sum=in_sum)
         return _with_marks(inspected, _marks_of_frame(estimator, frame, inspected.signature), folder)
     features = getattr(estimator, "n_features_in_", None)
     if features is None:
@@ -193,9 +198,10 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
             table_datatype="float32" if _rounds_to_float32(estimator) else "float64",
             signs=signs,
         ),
-        trees=None if forest is None else _structure(name, forest),
+        trees=None if forest is None else _structure(estimator, forest),
         splits_name=None if forest is None else "splits.npz",
-        ends_in_trees=_ends_in_trees(estimator),
+        ends_in_trees=in_trees,
+        ends_in_sum=in_sum,
     )
     if forest is not None:
         return inspection  # trees look at one row at a time
@@ -320,19 +326,32 @@ def _rounds_to_float32(estimator: Any) -> bool:
     return hasattr(estimator, "tree_") or name in SKLEARN_ENSEMBLES
 
 
-def _ends_in_trees(estimator: Any) -> bool:
-    """Return whether an ensemble of trees comes after steps; one of histograms has some of its own for categories."""
+def _end_of(estimator: Any) -> tuple[bool, bool]:
+    """Return whether an ensemble of trees comes after steps, and whether the prediction is the sum of its leaves. One
+    of histograms has steps of its own for categories."""
     last = last_of(estimator)
     of_categories = getattr(last, "_preprocessor", None) is not None or categories_of(last) is not None
-    return is_ensemble(last) and (last is not estimator or of_categories)
+    if not is_ensemble(last) or (last is estimator and not of_categories):
+        return False, False
+    return True, _objective_of(last) not in LOG_LINK_OBJECTIVES
 
 
-def _structure(name: str, forest: Forest) -> TreeStructure:
+def _objective_of(ensemble: Any) -> str:
+    """Return the name that an ensemble's library has for what its leaves were fitted to."""
+    if hasattr(ensemble, "get_booster"):
+        return str(json.loads(ensemble.get_booster().save_config())["learner"]["objective"]["name"])
+    if hasattr(ensemble, "get_all_params"):  # of CatBoost
+        return str(ensemble.get_all_params()["loss_function"]).partition(":")[0]
+    return str(getattr(ensemble, "objective_", getattr(ensemble, "loss", "")))
+
+
+def _structure(estimator: Any, forest: Forest) -> TreeStructure:
+    name, objective = type(estimator).__name__, _objective_of(estimator)
     return TreeStructure(
         trees=forest.trees,
         nodes=forest.nodes,
         max_depth=forest.max_depth,
-        objective=name,
+        objective=objective if objective in LOG_LINK_OBJECTIVES else name,
         booster=name,
         categorical_splits=forest.has_categorical_splits,
     )

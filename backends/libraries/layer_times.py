@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _KERNEL = "_kernel_time"
 """The end of the names that ONNX Runtime gives to the times of operators."""
+
+_MAX_EVENTS = 300_000
+"""Of a profile, each with some hundred bytes of JSON. ONNX Runtime leaves out what comes after a million. Chosen."""
 
 WARM_UP_CALLS = 5
 """Memory is allocated, and threads are started, in the first. Chosen."""
@@ -43,27 +47,32 @@ class LayerTimes:
     calls: int
 
 
-def calls_for(predict: Callable[[np.ndarray], Any], requests: list[np.ndarray], duration_s: float) -> tuple[int, float]:
-    """Call ``predict`` with one of ``requests`` after the other for so long, and return the number of calls and the
-    mean of their time, in microseconds."""
+def calls_for(
+    predict: Callable[[np.ndarray], Any], requests: list[np.ndarray], duration_s: float, most: float = inf
+) -> tuple[int, float]:
+    """Call ``predict`` with one of ``requests`` after the other for so long, though not more often than ``most``, and
+    return the number of calls and the mean of their time, in microseconds."""
     begin_ns, calls = time.perf_counter_ns(), 0
-    while calls == 0 or time.perf_counter_ns() - begin_ns < duration_s * 1e9:
+    while calls == 0 or (calls < most and time.perf_counter_ns() - begin_ns < duration_s * 1e9):
         predict(requests[calls % len(requests)])
         calls += 1
     return calls, (time.perf_counter_ns() - begin_ns) / calls / 1000
 
 
 def onnx_layer_times(
-    session: onnxruntime.InferenceSession,
-    predict: Callable[[np.ndarray], Any],
+    opened: Callable[[], tuple[onnxruntime.InferenceSession, Callable[[np.ndarray], Any]]],
     requests: list[np.ndarray],
     duration_s: float,
 ) -> LayerTimes:
-    """Return the times of the layers of ``session``, which was opened to write a profile, by which ``predict`` goes."""
+    """Return the times of layers. ``opened`` gives a session that writes a profile, and what predicts by it."""
+    session, predict = opened()
+    predict(requests[0])
+    most = _MAX_EVENTS // len(_events_of(session))
+    session, predict = opened()
     for nth in range(WARM_UP_CALLS):
         predict(requests[nth % len(requests)])
-    calls, call_us = calls_for(predict, requests, duration_s)
-    events = json.loads(Path(session.end_profiling()).read_bytes())
+    calls, call_us = calls_for(predict, requests, duration_s, most - WARM_UP_CALLS)
+    events = _events_of(session)
     spent: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
@@ -75,6 +84,11 @@ def onnx_layer_times(
         LayerTime(name=name, operator=operator, mean_us=sum(times) / calls) for (name, operator), times in warm.items()
     )
     return LayerTimes(layers=layers, call_us=call_us, calls=calls)
+
+
+def _events_of(session: onnxruntime.InferenceSession) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_bytes())
+    return events
 
 
 def openvino_layer_times(

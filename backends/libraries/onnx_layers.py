@@ -34,7 +34,10 @@ def layers_by_error(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], wor
     """
     import onnx
 
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    kept = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    kept |= {node.output[0]: node.attribute[0].t for node in nodes}
+    constants = {name: onnx.numpy_helper.to_array(tensor) for name, tensor in kept.items()}
     layers = [
         node
         for node in model.graph.node
@@ -46,7 +49,7 @@ def layers_by_error(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], wor
     errors = {
         node.output[0]: _error(node, inputs[node.input[0]], constants, model.opset_import, workdir)
         for node in layers
-        if inputs[node.input[0]].dtype == np.float32
+        if inputs[node.input[0]].dtype == np.float32 and inputs[node.input[0]].size
     }
     return sorted(errors, key=lambda name: -errors[name])
 

@@ -41,6 +41,7 @@ class OpenVinoSession:
         of_one_row: Any | None = None,
     ) -> None:
         self._calls = _Calls(compiled, shapes_follow_inputs=shapes_follow_inputs)
+        self._called: _Calls | _CallsOfOneShape = self._calls
         self._of_one_row = None if of_one_row is None else _CallsOfOneShape(of_one_row)
         self._table_rows = table_rows
         self._backend = backend
@@ -48,7 +49,7 @@ class OpenVinoSession:
 
     def timed_layers(self) -> list[Any]:
         """Return OpenVINO's own times of the call before: of a network that was compiled so that it has some."""
-        return list(self._calls.request.profiling_info)
+        return list(self._called.request.profiling_info)
 
     def run(self, names: list[str], feeds: Mapping[str, np.ndarray], /) -> list[np.ndarray]:
         """Return the outputs called ``names``. Raises RowsRefused."""
@@ -58,6 +59,7 @@ class OpenVinoSession:
         calls: _Calls | _CallsOfOneShape = self._calls
         if self._of_one_row is not None and self._of_one_row.takes(feeds):
             calls = self._of_one_row
+        self._called = calls
         try:
             calls.make(feeds)
         except RuntimeError as error:
@@ -76,11 +78,11 @@ class _CallsOfOneShape:
     """Calls of a network that is compiled for inputs of one shape each: its inputs and outputs stay where they are."""
 
     def __init__(self, compiled: Any) -> None:
-        self._request = compiled.create_infer_request()
-        inputs = [self._request.get_input_tensor(place).data for place in range(len(compiled.inputs))]
+        self.request = compiled.create_infer_request()
+        inputs = [self.request.get_input_tensor(place).data for place in range(len(compiled.inputs))]
         self._own = {name: inputs[place] for name, place in _places(compiled.inputs).items()}
         outputs = _places(compiled.outputs)
-        self._outputs = {name: self._request.get_output_tensor(place).data for name, place in outputs.items()}
+        self._outputs = {name: self.request.get_output_tensor(place).data for name, place in outputs.items()}
 
     def takes(self, feeds: Mapping[str, np.ndarray]) -> bool:
         """Return whether ``feeds`` are of these shapes, and of the network's datatypes."""
@@ -94,7 +96,7 @@ class _CallsOfOneShape:
         """Call the network. Raises RuntimeError, OpenVINO's own."""
         for name, values in feeds.items():
             np.copyto(self._own[name], values)
-        self._request.infer()
+        self.request.infer()
 
     def output(self, name: str) -> np.ndarray:
         """Return the output called ``name`` of the call before, in memory that the next call uses again."""

@@ -68,8 +68,8 @@ def readable(model: Model) -> Availability:
         return Availability.no("Treelite gives probabilities where the objective multi:softmax gives a class number")
     if model.library is Library.SKLEARN and model.trees.categorical_splits:
         return Availability.no("Treelite does not take an unknown category for a missing value, as scikit-learn does")
-    if model.library is Library.SKLEARN and model.trees.objective not in SKLEARN_ENSEMBLES:
-        return Availability.no(f"Treelite does not read scikit-learn's {model.trees.objective}")
+    if model.library is Library.SKLEARN and model.trees.booster not in SKLEARN_ENSEMBLES:
+        return Availability.no(f"Treelite does not read scikit-learn's {model.trees.booster}")
     return Availability.yes()
 
 

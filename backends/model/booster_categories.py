@@ -8,7 +8,7 @@ forget them; LightGBM keeps those of all such columns together, in their order.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,30 @@ def categories_of(estimator: Any) -> Categories | None:
     if "lightgbm" in packages and estimator.__sklearn_is_fitted__() and estimator.booster_.pandas_categorical:
         return _of_lightgbm(estimator.booster_)
     return None
+
+
+def doubt_of(estimator: Any) -> str | None:
+    """Return a warning where LightGBM does not tell for sure which columns of an ``estimator`` its categories are
+    of."""
+    booster = getattr(estimator, "booster_", estimator)
+    if not getattr(booster, "pandas_categorical", None):
+        return None
+    infos = _feature_infos(booster)
+    pairings = _pairings(infos, booster.pandas_categorical)
+    if len(pairings) != 1:
+        return (
+            "LightGBM does not keep which columns its categories of pandas are of, and here that is not clear: rows "
+            "hold the place of a category in its list instead, from 0 on; an OrdinalEncoder in a pipeline takes names"
+        )
+    used = [_OF_NUMBERS if info == "none" else info for info in infos]
+    if all(way == pairings[0] for way in _ways(used, booster.pandas_categorical, told=True)):
+        return None
+    names = booster.feature_name()
+    return (
+        "LightGBM does not keep which columns its categories of pandas are of: taken are "
+        f"{', '.join(names[nth] for nth in pairings[0])[:200]}; if it is others, since they are ordered, use an "
+        "OrdinalEncoder in a pipeline"
+    )
 
 
 def refuses_others(estimator: Any) -> bool:
@@ -61,8 +85,9 @@ def estimator_of(content: bytes) -> Any:
 
     booster = xgboost.Booster(model_file=bytearray(content))
     objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
-    kinds = {"binary": xgboost.XGBClassifier, "multi": xgboost.XGBClassifier, "rank": xgboost.XGBRanker}
-    estimator = kinds.get(objective.partition(":")[0], xgboost.XGBRegressor)()
+    # Class numbers and ranks are what the others predict.
+    with_probabilities = objective in ("binary:logistic", "multi:softprob")
+    estimator = xgboost.XGBClassifier() if with_probabilities else xgboost.XGBRegressor()
     estimator.load_model(bytearray(content))
     return estimator
 
@@ -96,11 +121,54 @@ def _decoded(column: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _of_lightgbm(booster: Any) -> Categories | None:
-    """Return the categories by column, or None where others than those of pandas were told to be categories."""
-    infos = booster.model_to_string().partition("\nfeature_infos=")[2].partition("\n")[0].split(" ")
-    are_categories = [not info.startswith("[") and info != "none" for info in infos]
-    kept = booster.pandas_categorical
-    if sum(are_categories) != len(kept):
+    """Return the categories by column, or None where no column can have them, or several may."""
+    infos = _feature_infos(booster)
+    pairings = _pairings(infos, booster.pandas_categorical)
+    if len(pairings) != 1:
         return None
-    left = iter(kept)
-    return tuple(tuple(next(left)) if is_category else None for is_category in are_categories)
+    columns = dict(zip(pairings[0], booster.pandas_categorical, strict=True))
+    return tuple(tuple(columns[nth]) if nth in columns else None for nth in range(len(infos)))
+
+
+def _feature_infos(booster: Any) -> list[str]:
+    """Return what LightGBM keeps of each column: "[0:3]" is the range of numbers, "2:0:1" are categories that it was
+    told of or that pandas does not order, and "none" is a column that it does not use."""
+    infos: str = booster.model_to_string().partition("\nfeature_infos=")[2].partition("\n")[0]
+    return infos.split(" ")
+
+
+def _pairings(infos: Sequence[str], kept: Sequence[Sequence[Any]]) -> list[tuple[int, ...]]:
+    """Return the columns that the lists of categories ``kept`` may be of, in order: two ways at most, where there are
+    several. Others than columns of pandas' categories may have been told to be categories, which explains what is left
+    where nothing else does."""
+    plain = _ways(infos, kept, told=False)
+    return plain or _ways(infos, kept, told=True)
+
+
+def _ways(infos: Sequence[str], kept: Sequence[Sequence[Any]], *, told: bool) -> list[tuple[int, ...]]:
+    """Return two ways at most to give each of ``kept`` a column, in order. A column that holds categories gets some,
+    unless it may have been ``told``."""
+    ways: list[list[tuple[int, ...]]] = [[()], *([] for _ in kept)]  # by the number of lists that have a column
+    for nth, info in enumerate(infos):
+        must = not told and not info.startswith("[") and info != "none"
+        for count in range(len(kept), -1, -1):
+            taking = []
+            if count and _may_have(info, len(kept[count - 1])):
+                taking = [(*way, nth) for way in ways[count - 1]]
+            ways[count] = [*taking, *(() if must else ways[count])][:2]
+    return ways[-1]
+
+
+_OF_NUMBERS = "[-1:-1]"
+"""What LightGBM would keep of a column that is none of categories."""
+
+
+def _may_have(info: str, count: int) -> bool:
+    """Return whether a column may be one of so many categories. Those that pandas orders are numbers for LightGBM, the
+    last of which was there when it was fitted."""
+    if info == "none":
+        return True
+    if info.startswith("["):
+        lowest, _, highest = info[1:-1].partition(":")
+        return float(lowest) >= 0 and float(highest) == count - 1
+    return max(map(int, info.split(":"))) < count

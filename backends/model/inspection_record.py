@@ -26,8 +26,8 @@ SCHEMA = 17
 class Inspection:
     """``file_name`` names the normalised model in the inspection's folder, or is None where the file may stay as it is.
     ``format`` is that of the file to use. ``splits_name`` names the NPZ of split values, if there are trees, and
-    ``converted_name`` the ONNX file that a module of PyTorch became. ``batch_dependent`` and ``ends_in_trees`` are what
-    ``Model`` says of them."""
+    ``converted_name`` the ONNX file that a module of PyTorch became. ``batch_dependent``, ``ends_in_trees`` and
+    ``ends_in_sum`` are what ``Model`` says of them."""
 
     format: Format
     signature: Signature
@@ -38,6 +38,7 @@ class Inspection:
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
     ends_in_trees: bool = False
+    ends_in_sum: bool = False
 
     def to_json(self) -> bytes:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1).encode()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.model.booster_categories import categories_of
+from servefit.backends.model.booster_categories import categories_of, doubt_of
 from servefit.backends.model.types import Format, Library
 from servefit.errors import UnsupportedModel
 
@@ -86,6 +86,8 @@ def _save_lightgbm(source: Any) -> SavedModel:
             f"LightGBM calls iteration {best} its best, so it saves and predicts with only the first {best} of its "
             f"{iterations} iterations",
         )
+    if (doubt := doubt_of(booster)) is not None:
+        warnings += (doubt,)
     return SavedModel(format=Format.LIGHTGBM_TEXT, content=booster.model_to_string().encode(), warnings=warnings)
 
 

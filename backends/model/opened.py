@@ -33,7 +33,8 @@ class Model(Stored, frozen=True, kw_only=True):
     it and ``trees`` are None for models without trees. ``converted`` is the ONNX file that a module of PyTorch
     became, with its SHA-256 in its name. ``batch_dependent`` says that a row's prediction depends on the other rows of
     the call, which its own library showed: requests are not joined unless the user allows it. ``ends_in_trees`` says
-    that it is a pipeline of scikit-learn whose last step is a tree ensemble. ``constants`` are the inputs of which the
+    that it is a pipeline of scikit-learn whose last step is a tree ensemble, and ``ends_in_sum`` that it predicts the
+    sum of its leaves, and not, say, its exponential. ``constants`` are the inputs of which the
     user said what they are in all requests, which are in ``file`` and no inputs any more. ``shapes`` are what inputs of
     TorchScript take, as the user said or a payload showed; they are in ``file`` too.
 
@@ -56,6 +57,7 @@ class Model(Stored, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     batch_dependent: bool = False
     ends_in_trees: bool = False
+    ends_in_sum: bool = False
     constants: tuple[Constant, ...] = ()
     shapes: tuple[SaidShape, ...] = ()
 
@@ -78,7 +80,7 @@ class Model(Stored, frozen=True, kw_only=True):
             return not signature.inputs or (signature.task is Task.TENSOR and not signature.output_tensors)
         if self.library is Library.SKLEARN:
             of_float32 = any(one.datatype == "float32" for one in signature.inputs)
-            rounds = self.trees is not None and not self.trees.objective.startswith("HistGradientBoosting")
+            rounds = self.trees is not None and not self.trees.booster.startswith("HistGradientBoosting")
             return of_float32 or (signature.row_datatype == "float32" and not signature.inputs and not rounds)
         return self.library is Library.LIGHTGBM and signature.row_datatype == "float32"
 
@@ -177,5 +179,6 @@ class Model(Stored, frozen=True, kw_only=True):
             warnings=(*opened.warnings, *inspection.warnings),
             batch_dependent=inspection.batch_dependent,
             ends_in_trees=inspection.ends_in_trees,
+            ends_in_sum=inspection.ends_in_sum,
             shapes=tuple(SaidShape(name=name, shape=str(shape)) for name, shape in shapes.items()),
         )

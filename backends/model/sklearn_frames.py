@@ -111,7 +111,8 @@ def _of_category(values: np.ndarray, column: Column) -> Any:
     for these where it takes no others."""
     import pandas as pd
 
-    codes = pd.Index(column.categories).get_indexer(values)
+    truths = {False: 0, True: 1} if {False, True}.issuperset(column.categories) else {}  # rows hold numbers
+    codes = pd.Index([truths.get(one, one) for one in column.categories]).get_indexer(values)
     strange = (codes < 0) & ~pd.isna(values)
     if column.closed and strange.any():
         raise ValueError(f"{values[strange][0]!r:.60} is none of the categories of {column.name!r:.60}")

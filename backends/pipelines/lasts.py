@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servefit.backends.pipelines.numbers import check_finite
+from servefit.backends.pipelines.numbers import NEAR_BOUND, check_finite
 from servefit.backends.pipelines.values import PipelineStep, Value, count_of, dense, dot
 
 
@@ -254,4 +254,8 @@ class QuantilesUndone:
     def __call__(self, value: Value) -> np.ndarray:
         numbers = dense(value)
         shares = numbers if self.shares is None else self.shares(numbers)
-        return np.asarray(np.interp(shares, self.references, self.quantiles))
+        result = np.asarray(np.interp(shares, self.references, self.quantiles))
+        if self.shares is not None:
+            result[shares + NEAR_BOUND > 1] = self.quantiles[-1]
+            result[shares - NEAR_BOUND < 0] = self.quantiles[0]
+        return result

@@ -187,9 +187,11 @@ class Projected:
 
 @dataclass(frozen=True)
 class Normalised:
-    """Numbers as shares of the norm of their row: "l1", "l2" or "max". Rows of zeros stay."""
+    """Numbers as shares of the norm of their row: "l1", "l2" or "max". Rows stay whose norm is 0 or less than
+    ``least``."""
 
     norm: str
+    least: float = 0.0
 
     def __call__(self, value: Value) -> np.ndarray:
         numbers = dense(value)
@@ -198,7 +200,7 @@ class Normalised:
             sizes = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
         else:
             sizes = np.abs(numbers).sum(axis=1) if self.norm == "l1" else np.abs(numbers).max(axis=1)
-        sizes[sizes < 10 * np.finfo(np.float64).eps] = 1.0  # as scikit-learn does
+        sizes[(sizes == 0) | (sizes < self.least)] = 1.0
         result: np.ndarray = numbers / sizes[:, np.newaxis]
         return result
 
@@ -229,9 +231,9 @@ class Quantiles:
             share[numbers == largest] = 1.0
             share[numbers == least] = 0.0
             return share
-        share[numbers + _NEAR_BOUND > largest] = 1.0
-        share[numbers - _NEAR_BOUND < least] = 0.0
-        edge = _NEAR_BOUND - np.spacing(1)
+        share[numbers + NEAR_BOUND > largest] = 1.0
+        share[numbers - NEAR_BOUND < least] = 0.0
+        edge = NEAR_BOUND - np.spacing(1)
         return np.asarray(np.clip(self.normal(share), self.normal(edge), self.normal(1 - edge)))
 
 
@@ -295,7 +297,7 @@ class Splines:
         return np.concatenate(blocks, axis=1)[:, self.kept]
 
 
-_NEAR_BOUND = 1e-7
+NEAR_BOUND = 1e-7
 """scikit-learn's BOUNDS_THRESHOLD: within that, a value counts as the least or the largest."""
 
 

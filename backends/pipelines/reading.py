@@ -24,6 +24,7 @@ from servefit.backends.pipelines.foreign import CallForm, Foreign
 from servefit.backends.pipelines.joined_lasts import joined_last
 from servefit.backends.pipelines.known_lasts import known_last
 from servefit.backends.pipelines.known_steps import known_step
+from servefit.backends.pipelines.numbers import Normalised
 from servefit.backends.pipelines.sample import Sample, predicted
 from servefit.backends.pipelines.trees import (
     as_ensemble,
@@ -75,6 +76,8 @@ class Reader:
         read = self._composed(step, sample)
         if read is None:
             own = known_step(step, _used(sample.places))
+            if isinstance(own, Normalised) and not _is_sparse(sample.theirs):
+                own = replace(own, least=_NO_NORM)
             self.own += own is not None
             # Hashed terms may cancel each other, which leaves a zero that is there.
             self._has_zeros = self._has_zeros or getattr(step, "alternate_sign", False)
@@ -111,6 +114,10 @@ class Reader:
             self.own += 1
             self.has_trees = self.has_trees or is_ensemble(trees)
             return own
+        if self._has_zeros and _is_sparse(sample.theirs) and _asks_xgboost(estimator):
+            raise CompileFailed(
+                BACKEND, "hashed terms that cancel each other are not missing for XGBoost, as others are"
+            )
         self.foreign.append(f"{name} ({type(estimator).__name__})")
         binary = method == "predict_proba" and len(estimator.classes_) == 2
         return Foreign(estimator, method, self._taken(sample), second=binary)
@@ -168,12 +175,10 @@ class Reader:
         return joined, Sample(None, passed, tuple(places) if has_texts else None)
 
     def _trees(self, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
-        from scipy.sparse import issparse
-
         if not self._with_forest or (method == "predict" and len(getattr(estimator, "classes_", ()))):
             return None
         raw = method == "decision_function" and not hasattr(estimator, "offset_")
-        zero_is_missing = type(estimator).__module__.startswith("xgboost.") and issparse(sample.theirs)
+        zero_is_missing = type(estimator).__module__.startswith("xgboost.") and _is_sparse(sample.theirs)
         if zero_is_missing and self._has_zeros:
             return None
         try:
@@ -192,13 +197,11 @@ class Reader:
             return None  # it stays in its library, and is named
 
     def _taken(self, sample: Sample) -> CallForm:
-        from scipy.sparse import issparse
-
         places = _used(sample.places)
         if hasattr(sample.theirs, "columns"):
             self.loaded.add("pandas")
             return CallForm("frame", places, tuple(str(name) for name in sample.theirs.columns))
-        if issparse(sample.theirs):
+        if _is_sparse(sample.theirs):
             self.loaded.add("scipy")
             return CallForm("sparse", places)
         is_list = isinstance(sample.theirs, list) or getattr(sample.theirs, "ndim", 2) == 1
@@ -232,6 +235,22 @@ def _transformed(step: Any, rows: Any) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return step.transform(rows)
+
+
+_NO_NORM = 10 * np.finfo(np.float64).eps
+"""scikit-learn takes a smaller norm for none, of rows that are not sparse."""
+
+
+def _is_sparse(numbers: Any) -> bool:
+    from scipy import sparse
+
+    return bool(sparse.issparse(numbers))
+
+
+def _asks_xgboost(estimator: Any) -> bool:
+    """Return whether ``estimator`` is one of XGBoost, or has one inside."""
+    inside = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
+    return any(type(one).__module__.startswith("xgboost.") for one in (estimator, *inside))
 
 
 def _chained(steps: list[PipelineStep]) -> PipelineStep:

@@ -32,11 +32,15 @@ class Trees:
         self._forest: Predictor = open_forest(folder / facts["folder"], facts, threads)
         self._datatype = np.dtype(facts["rows"])
         self._takes_infinite: bool = facts["takes_infinite"]
+        self._zero_is_missing: bool = facts["zero_is_missing"]
         self._missing = np.array(facts["missing"], dtype=self._datatype)
 
     def __call__(self, value: Value) -> np.ndarray:
         with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(dense(value), dtype=self._datatype)
+            numbers = dense(value)
+            rows = np.ascontiguousarray(numbers, dtype=self._datatype)
+        if self._zero_is_missing:  # what rounds to zero is there
+            rows = np.where(numbers == 0, np.array(np.nan, self._datatype), rows)
         for missing in self._missing:  # which the library compares in its own datatype
             rows = np.where(rows == missing, np.array(np.nan, self._datatype), rows)
         if not self._takes_infinite and not np.isfinite(rows.sum()) and np.isinf(rows).any():
@@ -76,7 +80,8 @@ def compile_trees(estimator: Any, workdir: Path, *, zero_is_missing: bool, raw: 
         "takes_infinite": model.library is not Library.SKLEARN
         or model.signature.row_datatype == "float64"
         or hasattr(estimator, "offset_"),
-        "missing": [*([0.0] if zero_is_missing else []), *([] if missing is None or missing != missing else [missing])],
+        "zero_is_missing": zero_is_missing,
+        "missing": [] if missing is None or missing != missing else [missing],
     }
     return Trees(workdir, {**facts, **own}, threads=1)
 

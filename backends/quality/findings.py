@@ -37,6 +37,11 @@ class Deviation(Stored, frozen=True, kw_only=True):
     rows_needed: int | None = None
 
     @property
+    def within(self) -> bool:
+        """Whether what was found is within the limit, whatever that shows of other rows."""
+        return self.found <= self.limit if self.measure == "share" else self.found >= self.limit
+
+    @property
     def text(self) -> str:
         """The finding, in words."""
         limit = f"{self.limit:.12g}"
@@ -68,6 +73,11 @@ class QualityDrop(Stored, frozen=True, kw_only=True):
     rows: int
     way: Way
     rows_needed: int | None = None
+
+    @property
+    def within(self) -> bool:
+        """Whether what was found is within the limit, whatever that shows of other rows."""
+        return self.drop <= self.limit
 
     @property
     def text(self) -> str:
@@ -104,6 +114,11 @@ class Quality(Stored, frozen=True, kw_only=True):
         if "FAIL" in verdicts:
             return "FAIL"
         return "UNDECIDED" if "UNDECIDED" in verdicts else "PASS"
+
+    @property
+    def within(self) -> bool:
+        """Whether all that was found is within the limits, whatever that shows of other rows."""
+        return all(part.within for part in self._parts)
 
     @property
     def text(self) -> str:

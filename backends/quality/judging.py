@@ -53,13 +53,16 @@ def with_labels(limits: PrecisionLimits) -> PrecisionLimits:
     return replace(limits, quality=replace(quality, labels=read_labels(quality.source)))
 
 
-def judged_rows(limits: PrecisionLimits, model: Model, payload: Payload | None) -> JudgedRows:
-    """Return the rows to judge on. Raises SpecError for a payload that has too few, and for labels that do not fit."""
+def judged_rows(
+    limits: PrecisionLimits, model: Model, payload: Payload | None, *, calibrating: bool = False
+) -> JudgedRows:
+    """Return the rows to judge on, or those that backends are ``calibrating`` on. Raises SpecError for a payload that
+    has too few, and for labels that do not fit."""
     field = "max_deviation" if limits.quality is None else "quality"
     if payload is None or payload.synthetic:
         raise SpecError(field, None, "is held against rows of your traffic, and there is no payload", remedy=_REMEDY)
-    calibrating, rest = calibrating_and_rest(len(payload.rows))
-    if len(rest) < MIN_JUDGED_ROWS or not len(calibrating):
+    to_calibrate, rest = calibrating_and_rest(len(payload.rows))
+    if len(rest) < MIN_JUDGED_ROWS or not len(to_calibrate):
         raise SpecError(
             field,
             None,
@@ -75,11 +78,12 @@ def judged_rows(limits: PrecisionLimits, model: Model, payload: Payload | None) 
             f"{MIN_JUDGED_ROWS} to judge on, and {payload.source} has {different} of them in {len(payload.rows):,}",
             remedy=_REMEDY,
         )
+    chosen = to_calibrate if calibrating else rest
     labels, quality = None, limits.quality
     if quality is not None:
         metric, classes = metric_named(quality.metric), classes_told(model.signature)
-        labels = fitting_labels(quality.labels, payload, quality.source, metric, classes)[rest]
-    return JudgedRows(rows=np.ascontiguousarray(payload.rows[rest]), labels=labels)
+        labels = fitting_labels(quality.labels, payload, quality.source, metric, classes)[chosen]
+    return JudgedRows(rows=np.ascontiguousarray(payload.rows[chosen]), labels=labels)
 
 
 def _different(rows: np.ndarray, enough: int) -> int:
@@ -118,8 +122,26 @@ def judge(
     artifact: Artifact, model: Model, judged: JudgedRows, limits: PrecisionLimits, precision: str, *, spared: int = 0
 ) -> Quality:
     """Hold ``artifact``, of which ``spared`` layers are in float32, against ``limits``, and return what was found.
-    Raises LimitNotKept where they are not kept or that stays undecided, CompileFailed where predictions cannot be made,
-    and SpecError for a metric that fails."""
+    Raises LimitNotKept where they are not kept or that stays undecided, and as ``found_on``."""
+    quality = found_on(judged, artifact, model, limits, precision, spared=spared)
+    if quality.verdict != "PASS":
+        raise LimitNotKept(
+            artifact.backend,
+            verdict=quality.verdict,
+            found=quality.text,
+            rows=quality.rows,
+            rows_needed=quality.rows_needed,
+            all_rows=None if quality.rows_needed is None else _payload_rows(quality.rows_needed),
+            most_rows=MAX_ROWS,
+        )
+    return quality
+
+
+def found_on(
+    judged: JudgedRows, artifact: Artifact, model: Model, limits: PrecisionLimits, precision: str, *, spared: int = 0
+) -> Quality:
+    """Return what is found of ``artifact`` on these rows. Raises CompileFailed where predictions cannot be made, and
+    SpecError for a metric that fails."""
     name = artifact.backend
     reference = reference_predictions(model, judged.rows, backend=name)
     candidates = candidate_predictions(artifact, judged.rows)
@@ -129,7 +151,7 @@ def judge(
     ):
         raise CompileFailed(name, f"it gives predictions of shape {together.shape} instead of {reference.shape}")
     alone = len(candidates["alone"])
-    quality = Quality(
+    return Quality(
         precision=precision,
         rows=len(judged.rows),
         rows_alone=alone,
@@ -150,17 +172,6 @@ def judge(
         else _drop(limits.quality, model, reference, _all_rows(candidates), judged.labels),
         spared=spared,
     )
-    if quality.verdict != "PASS":
-        raise LimitNotKept(
-            name,
-            verdict=quality.verdict,
-            found=quality.text,
-            rows=quality.rows,
-            rows_needed=quality.rows_needed,
-            all_rows=None if quality.rows_needed is None else _payload_rows(quality.rows_needed),
-            most_rows=MAX_ROWS,
-        )
-    return quality
 
 
 def _largest_error(reference: np.ndarray, got: np.ndarray) -> float:

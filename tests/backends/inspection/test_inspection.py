@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from tests.onnx_models import FLOAT, node, save
 
 from servefit.backends.compilation import compile_model, load_predictor
@@ -377,6 +378,25 @@ def test_a_threshold_is_not_applied_wherever_it_is_and_a_warning_says_so(*, insi
     path.write_bytes(pickle.dumps(model))
     inspection = inspect(path, Format.PICKLE, tmp_path)
     assert inspection.warnings[0].startswith("the threshold of the FixedThresholdClassifier is not applied")
+
+
+@pytest.mark.integration
+def test_a_threshold_of_scores_is_applied_since_there_are_no_probabilities(tmp_path: Path) -> None:
+    rows = np.linspace(-1, 1, 40)[:, np.newaxis]
+    scores = FixedThresholdClassifier(LinearSVC(), threshold=0.5, response_method="decision_function")
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(scores.fit(rows, rows[:, 0] > 0)))
+    model = Model.load(path, trust_pickle=True)
+    assert model.warnings == ()
+    predicted = load_predictor(compile_model(model, "sklearn").artifact, Settings()).predict(rows)
+    np.testing.assert_array_equal(predicted, scores.predict(rows))
+
+
+def test_a_threshold_that_was_not_fitted_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(FixedThresholdClassifier(LogisticRegression())))
+    with pytest.raises(UnsupportedModel, match="has not been fitted"):
+        inspect(path, Format.PICKLE, tmp_path)
 
 
 @pytest.mark.parametrize("held", [{"model": "a line", "threshold": 0.4}, ["a line", 0.4], ("a line", ["a", "b"])])

@@ -115,3 +115,76 @@ def test_categories_that_are_codes_already_stay_so(tmp_path: Path) -> None:
     model = Model.load(path)
     assert model.signature.inputs == ()
     assert not model.ends_in_trees
+
+
+def _with_size(**options: Any) -> tuple[Any, pd.DataFrame]:
+    """A model of LightGBM on an ordered category, which it takes for a number, and a whole number."""
+    draw = np.random.default_rng(1)
+    sizes = pd.Categorical(draw.choice(["S", "M", "L", "XL"], ROWS), ["S", "M", "L", "XL"], ordered=True)
+    table = pd.DataFrame({"size": sizes, "zip": draw.choice([7, 8, 9], ROWS), "x": draw.normal(size=ROWS)})
+    target = table["size"].cat.codes + table["zip"].map({7: 5.0, 8: -3.0, 9: 2.0}) + table["x"]
+    return LGBMRegressor(n_estimators=10, verbose=-1).fit(table, target, **options), table
+
+
+@pytest.mark.parametrize("options", [{}, {"categorical_feature": ["zip"]}], ids=["alone", "beside told categories"])
+def test_an_ordered_category_of_lightgbm_is_taken_by_name(options: dict[str, Any]) -> None:
+    estimator, table = _with_size(**options)
+    model = Model.load(estimator)
+    assert [one.known for one in model.signature.inputs] == [("S", "M", "L", "XL"), (), ()]
+    rows = payload_for(model, table).rows
+    for name in ("forest", "sklearn"):
+        predictions = load_predictor(compile_model(model, name).artifact, Settings()).predict(rows)
+        np.testing.assert_allclose(predictions, estimator.predict(table), rtol=1e-5, atol=1e-5)
+
+
+def test_categories_that_may_be_of_several_columns_are_places_and_a_warning_says_so() -> None:
+    draw = np.random.default_rng(2)
+    sizes = pd.Categorical(draw.choice(["S", "M", "L"], ROWS), ["S", "M", "L"], ordered=True)
+    table = pd.DataFrame({"size": sizes, "children": draw.integers(0, 3, ROWS), "x": draw.normal(size=ROWS)})
+    estimator = LGBMRegressor(n_estimators=10, verbose=-1).fit(table, table["size"].cat.codes + table["children"])
+    model = Model.load(estimator)
+    assert "rows hold the place of a category in its list" in model.warnings[0]
+    rows = np.ascontiguousarray(table.assign(size=table["size"].cat.codes), dtype=np.float64)
+    predictions = load_predictor(compile_model(model, "forest").artifact, Settings()).predict(rows)
+    np.testing.assert_allclose(predictions, estimator.predict(table), rtol=1e-5, atol=1e-5)
+
+
+def test_a_warning_names_the_columns_where_an_ordered_one_may_be_meant() -> None:
+    draw = np.random.default_rng(3)
+    sizes = pd.Categorical(draw.choice(["S", "M", "L"], ROWS), ["S", "M", "L"])
+    table = pd.DataFrame({"children": draw.integers(0, 3, ROWS), "size": sizes, "x": draw.normal(size=ROWS)})
+    estimator = LGBMRegressor(n_estimators=10, verbose=-1).fit(table, table["size"].cat.codes + table["children"])
+    model = Model.load(estimator)
+    assert "taken are size; if it is others" in model.warnings[0]
+
+
+def test_a_category_that_lightgbm_does_not_use_is_one_all_the_same() -> None:
+    table = CATEGORIES.assign(kind=pd.Categorical(["only"] * ROWS))
+    estimator = LGBMRegressor(n_estimators=10, verbose=-1).fit(table, TARGET)
+    model = Model.load(estimator)
+    assert model.signature.inputs[-1].known == ("only",)
+    assert not model.warnings
+    predictions = load_predictor(compile_model(model, "forest").artifact, Settings()).predict(
+        payload_for(model, table).rows
+    )
+    np.testing.assert_allclose(predictions, estimator.predict(table), rtol=1e-5, atol=1e-5)
+
+
+def test_truths_are_categories_as_they_are_numbers() -> None:
+    draw = np.random.default_rng(4)
+    table = pd.DataFrame({"yes": pd.Categorical(draw.choice([False, True], ROWS)), "x": draw.normal(size=ROWS)})
+    estimator = LGBMRegressor(n_estimators=10, verbose=-1).fit(table, table["yes"].cat.codes + table["x"])
+    model = Model.load(estimator)
+    rows = payload_for(model, table).rows
+    for name in ("forest", "sklearn"):
+        predictions = load_predictor(compile_model(model, name).artifact, Settings()).predict(rows)
+        np.testing.assert_allclose(predictions, estimator.predict(table), rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_of_class_numbers_keeps_giving_them(tmp_path: Path) -> None:
+    data = xgboost.DMatrix(CATEGORIES, TARGET, enable_categorical=True)
+    booster = xgboost.train({"objective": "multi:softmax", "num_class": 3}, data, 5)
+    booster.save_model(tmp_path / "classes.ubj")
+    model = Model.load(tmp_path / "classes.ubj")
+    served = load_predictor(compile_model(model, "sklearn").artifact, Settings())
+    np.testing.assert_array_equal(served.predict(payload_for(model, TABLE).rows), booster.predict(data))

@@ -50,10 +50,11 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
-from tests.column_pipelines import opened
+from tests.column_pipelines import opened, predictor
 from xgboost import XGBClassifier
 
 from servefit.backends.finding.registry import imported
+from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.rows import parity_rows
 from servefit.backends.pipelines import readable
 from servefit.backends.types import Artifact, Settings, Target
@@ -278,6 +279,28 @@ def test_predictions_are_those_of_scikit_learn_and_no_step_is_left_to_it(kind: s
     facts, expected, found = served(PIPELINES[kind](), tmp_path)
     assert facts["in_library"] == []
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_row_of_next_to_nothing_is_normalised_behind_a_sparse_step(*, sparse: bool, tmp_path: Path) -> None:
+    table = pd.DataFrame({"city": ["a", "b"] * 50, "amount": np.arange(100.0)})
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=sparse)
+    columns = ColumnTransformer([("city", encoder, ["city"])], remainder="passthrough", sparse_threshold=sparse)
+    pipeline = make_pipeline(columns, Normalizer(), Ridge()).fit(table, table["amount"])
+    tiny = pd.DataFrame({"city": ["c"] * 3, "amount": [1e-15, 1e-16, 0.0]})
+    model = opened(pipeline, tmp_path)
+    predicted = predictor(model, "pipeline").predict(payload_for(model, tiny).rows)
+    np.testing.assert_allclose(predicted, pipeline.predict(tiny), rtol=1e-6)
+
+
+def test_targets_beyond_the_ends_of_quantiles_are_the_ends(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(2000, 1))
+    normal = QuantileTransformer(n_quantiles=1000, output_distribution="normal", random_state=0)
+    line = make_pipeline(StandardScaler(), TransformedTargetRegressor(Ridge(), transformer=normal))
+    line.fit(rows, np.exp(3 * rows[:, 0]))
+    model = opened(line, tmp_path)
+    beyond = np.concatenate([np.linspace(-8, -4.2, 400), np.linspace(4.2, 8, 400)])[:, np.newaxis]
+    np.testing.assert_allclose(predictor(model, "pipeline").predict(beyond), line.predict(beyond), rtol=1e-9)
 
 
 LEFT: dict[str, tuple[Callable[[], Any], list[str]]] = {

@@ -25,18 +25,20 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from tests.column_pipelines import TABLE, TARGET, closed, fitted, opened, predictor
 from xgboost import XGBClassifier, XGBRegressor
 
+from servefit.backends.checking.parity import compare
 from servefit.backends.compilation import compile_model
 from servefit.backends.finding.capabilities import backend
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.rows import parity_rows
 from servefit.backends.pipelines.compiling import compile_pipeline
-from servefit.errors import CompileFailed, RowsRefused
+from servefit.errors import CompileFailed, OutputMismatch, RowsRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,8 +201,43 @@ def test_a_sampler_does_nothing_when_predicting(tmp_path: Path) -> None:
 def test_hashed_words_that_cancel_each_other_are_zeros_for_xgboost_and_not_missing(tmp_path: Path) -> None:
     pipeline = make_pipeline(HashingVectorizer(n_features=2, norm=None), XGBClassifier(n_estimators=9))
     model = opened(pipeline.fit(TABLE["note"], TARGET), tmp_path)
-    with pytest.raises(CompileFailed, match="does not predict its trees as its own library does"):
+    with pytest.raises(CompileFailed, match="hashed terms that cancel each other are not missing for XGBoost"):
         predictor(model, "forest")
+
+
+@pytest.mark.integration
+def test_hashed_words_are_left_to_the_library_where_another_joins_xgboost(tmp_path: Path) -> None:
+    joined = OneVsRestClassifier(XGBClassifier(n_estimators=9))
+    pipeline = make_pipeline(HashingVectorizer(n_features=2, norm=None), joined)
+    model = opened(pipeline.fit(TABLE["note"], TARGET), tmp_path)
+    with pytest.raises(CompileFailed, match="hashed terms that cancel each other are not missing for XGBoost"):
+        predictor(model, "pipeline")
+
+
+@pytest.mark.integration
+def test_a_number_that_rounds_to_zero_is_not_missing_behind_a_sparse_step(tmp_path: Path) -> None:
+    table = pd.DataFrame({"city": ["a", "b"] * 200, "amount": np.arange(400) % 7.0})
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough", sparse_threshold=1)
+    pipeline = make_pipeline(columns, XGBClassifier(n_estimators=9)).fit(table, table["amount"] == 0)
+    model = opened(pipeline, tmp_path)
+    tiny = table.head(4).assign(amount=[0.0, 1e-300, 5e-324, 1.0])
+    rows = payload_for(model, tiny).rows
+    np.testing.assert_allclose(predictor(model, "forest").predict(rows), pipeline.predict_proba(tiny)[:, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_an_exponential_of_a_sum_is_compared_relatively_at_the_end_of_a_pipeline_and_alone(
+    loss: str, tmp_path: Path
+) -> None:
+    amounts = TABLE[["age", "income"]].to_numpy()
+    last = HistGradientBoostingRegressor(loss=loss, max_iter=5)
+    pipeline = opened(make_pipeline(StandardScaler(), last).fit(amounts, TARGET + 0.1), tmp_path)
+    assert (pipeline.ends_in_trees, pipeline.ends_in_sum) == (True, False)
+    (tmp_path / "alone").mkdir()
+    alone = opened(last, tmp_path / "alone")
+    for model in (pipeline, alone):
+        with pytest.raises(OutputMismatch):
+            compare(model, "forest", np.array([1e3, 1e-4]), np.array([1e3, 1.01e-4]), np.full(2, "rows"))
 
 
 def check_served(estimator: Any, folder: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from tests.delegating_backends import delegating_backend
 from tests.onnx_models import FLOAT, answers, node, save
@@ -14,6 +16,7 @@ from servefit.backends.checking.calibration import calibrating_and_rest
 from servefit.backends.compilation import compile_again, compile_model, is_cached
 from servefit.backends.model import Model
 from servefit.backends.payload import Payload
+from servefit.backends.quality import judging
 from servefit.backends.quality.judging import check_limits, judged_rows, with_labels
 from servefit.backends.quality.limits import PrecisionLimits
 from servefit.errors import CompileFailed, LimitNotKept, SpecError
@@ -309,3 +312,45 @@ def test_the_layers_that_lose_most_are_left_as_they_were_until_the_limit_is_kept
     with pytest.raises(LimitNotKept, match="it predicts less exactly than is allowed") as refused:
         compile_model(model, name, payload=payload, precision=tight)
     assert "float32" not in refused.value.found
+
+
+@pytest.mark.parametrize("limit", ["12%", "0.01%"])
+def test_rows_are_judged_on_once_however_many_layers_are_tried(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ROWS.copy()
+    rows[:, 0] *= LARGER
+    model, payload = Model.load(of_unlike_columns(tmp_path / "m.onnx")), Payload(rows=rows, source="rows.npy")
+    judged: list[int] = []
+    judge = judging.judge
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        judged.append(options["spared"])
+        return judge(*arguments, **options)
+
+    monkeypatch.setenv("SERVEFIT_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(judging, "judge", counted)
+    limits = PrecisionLimits.of(allow_precision=("int8",), max_deviation=limit)
+    with nullcontext() if limit == "12%" else pytest.raises(LimitNotKept):
+        compile_model(model, "onnxruntime/int8-static", payload=payload, precision=limits)
+    assert judged == [1 if limit == "12%" else 0]
+
+
+def test_layers_with_constant_nodes_are_ranked_and_one_without_rows_is_not(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).standard_normal((FEATURES, FEATURES)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(weights)),
+        node("ReduceSum", ["x", "axis"], ["sums"], keepdims=0),
+        node("Greater", ["sums", "much"], ["large"]),
+        node("Compress", ["x", "large"], ["some"], axis=0),
+        node("MatMul", ["some", "w"], ["of_some"]),
+        node("ReduceSum", ["of_some"], ["sum"], keepdims=0),
+        node("MatMul", ["x", "w"], ["of_all"]),
+        node("Add", ["of_all", "sum"], ["y"]),
+    ]
+    constants = {"axis": np.array([1]), "much": np.float32(1e6)}
+    model = Model.load(save(tmp_path / "m.onnx", {"x": (FLOAT, ["n", FEATURES])}, nodes, {"y": FLOAT}, constants))
+    limits = PrecisionLimits.of(allow_precision=("int8",), max_deviation="90%")
+    for name in ("onnxruntime/int8-static", "openvino/int8"):
+        compiled = compile_model(model, name, payload=PAYLOAD, precision=limits)
+        assert compiled.artifact.facts["layers"] == ["of_all"]
