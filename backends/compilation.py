@@ -229,9 +229,9 @@ def _compile_less_exactly(
     def seems_within(entry: cache.Entry, spared: int) -> bool:
         if may_be_stored and digest in entry.payloads:
             return True  # it was chosen before
-        found = found_on(to_choose, entry.artifact, model, limits, precision, spared=spared)
-        _log.info("%s (%s), on the rows that it calibrates on: %s", backend, target.value, found.text)
-        return found.within
+        seen = found_on(to_choose, entry.artifact, model, limits, precision, spared=spared)
+        _log.info("%s (%s), on the rows that it calibrates on: %s", backend, target.value, seen.text)
+        return seen.within
 
     entry, cached = compiled(())
     spared = 0

@@ -1,5 +1,5 @@
 """A model of OpenVINO's own format, IR, behind the calls that sessions of ONNX Runtime have: so it is described, and
-rows go in and predictions come out, as with ONNX models (``onnx_interface``, ``onnx_io``)."""
+rows go in and predictions come out, as with ONNX models (``model.onnx_interface``, ``model.onnx_io``)."""
 
 from __future__ import annotations
 

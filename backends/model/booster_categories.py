@@ -46,7 +46,7 @@ def doubt_of(estimator: Any) -> str | None:
             "hold the place of a category in its list instead, from 0 on; an OrdinalEncoder in a pipeline takes names"
         )
     used = [_OF_NUMBERS if info == "none" else info for info in infos]
-    if all(way == pairings[0] for way in _ways(used, booster.pandas_categorical, told=True)):
+    if all(way == pairings[0] for way in _ways(used, booster.pandas_categorical, others=True)):
         return None
     names = booster.feature_name()
     return (
@@ -141,16 +141,16 @@ def _pairings(infos: Sequence[str], kept: Sequence[Sequence[Any]]) -> list[tuple
     """Return the columns that the lists of categories ``kept`` may be of, in order: two ways at most, where there are
     several. Others than columns of pandas' categories may have been told to be categories, which explains what is left
     where nothing else does."""
-    plain = _ways(infos, kept, told=False)
-    return plain or _ways(infos, kept, told=True)
+    plain = _ways(infos, kept, others=False)
+    return plain or _ways(infos, kept, others=True)
 
 
-def _ways(infos: Sequence[str], kept: Sequence[Sequence[Any]], *, told: bool) -> list[tuple[int, ...]]:
+def _ways(infos: Sequence[str], kept: Sequence[Sequence[Any]], *, others: bool) -> list[tuple[int, ...]]:
     """Return two ways at most to give each of ``kept`` a column, in order. A column that holds categories gets some,
-    unless it may have been ``told``."""
+    unless ``others`` than columns of pandas may have been told to hold some."""
     ways: list[list[tuple[int, ...]]] = [[()], *([] for _ in kept)]  # by the number of lists that have a column
     for nth, info in enumerate(infos):
-        must = not told and not info.startswith("[") and info != "none"
+        must = not others and not info.startswith("[") and info != "none"
         for count in range(len(kept), -1, -1):
             taking = []
             if count and _may_have(info, len(kept[count - 1])):
@@ -160,7 +160,7 @@ def _ways(infos: Sequence[str], kept: Sequence[Sequence[Any]], *, told: bool) ->
 
 
 _OF_NUMBERS = "[-1:-1]"
-"""What LightGBM would keep of a column that is none of categories."""
+"""Kept by LightGBM of a column of numbers that is surely no category of pandas."""
 
 
 def _may_have(info: str, count: int) -> bool:
