@@ -80,7 +80,7 @@ class Column:
     def datatype(self) -> str:
         if self.is_text:
             return TEXT
-        if not self.is_whole:
+        if not self.is_whole or self.is_category:  # of which some may be missing
             return "float64"
         largest = max(map(abs, self.categories))
         return next((kind for kind in ("int16", "int32") if largest <= np.iinfo(kind).max), "int64")
@@ -97,7 +97,7 @@ class Column:
         if self.is_text:
             kept: list[Any] = [value for value in values if isinstance(value, str) and len(value) <= _MAX_WORD]
         else:
-            kept = [value if self.is_whole else float(value) for value in values if not isnan(value)]
+            kept = [float(value) if self.datatype == "float64" else value for value in values if not isnan(value)]
         if len(kept) > MAX_KNOWN:
             kept = [kept[nth * len(kept) // MAX_KNOWN] for nth in range(MAX_KNOWN)]
         return Input(

@@ -188,3 +188,15 @@ def test_a_file_of_class_numbers_keeps_giving_them(tmp_path: Path) -> None:
     model = Model.load(tmp_path / "classes.ubj")
     served = load_predictor(compile_model(model, "sklearn").artifact, Settings())
     np.testing.assert_array_equal(served.predict(payload_for(model, TABLE).rows), booster.predict(data))
+
+
+@pytest.mark.parametrize("kind", ["XGBoost, two classes", "LightGBM, two classes"])
+def test_categories_that_are_numbers_may_be_missing(kind: str, tmp_path: Path) -> None:
+    estimator = ESTIMATORS[kind]()
+    model = opened(estimator, tmp_path)
+    missing = CATEGORIES.assign(grade=CATEGORIES["grade"].where(np.arange(ROWS) % 3 > 0))
+    rows = payload_for(model, missing).rows
+    for name in ("forest", "sklearn"):
+        np.testing.assert_allclose(
+            predictor(model, name).predict(rows), estimator.predict_proba(missing)[:, 1], rtol=1e-5, atol=1e-6
+        )
