@@ -97,7 +97,8 @@ class Column:
         if self.is_text:
             kept: list[Any] = [value for value in values if isinstance(value, str) and len(value) <= _MAX_WORD]
         else:
-            kept = [float(value) if self.datatype == "float64" else value for value in values if not isnan(value)]
+            numbers = [value for value in values if not is_missing(value)]
+            kept = [float(value) for value in numbers] if self.datatype == "float64" else numbers
         if len(kept) > MAX_KNOWN:
             kept = [kept[nth * len(kept) // MAX_KNOWN] for nth in range(MAX_KNOWN)]
         return Input(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,13 @@ def _whole(inputs: Sequence[Input]) -> tuple[int, ...]:
 
 
 def _numbers(values: np.ndarray, column: Column) -> np.ndarray:
-    """Return the numbers of a column as pandas reads them: whole ones are int64 unless there are others among them."""
+    """Return the numbers of a column as pandas reads them: whole ones are int64 unless there are others among them.
+    Those of an encoder that was fitted on None are objects, as they were then."""
+    if any(category is None for category in column.categories):
+        fitted = {category: category for category in column.categories}
+        objects = np.empty(len(values), dtype=object)
+        objects[:] = [None if isnan(value) else fitted.get(value, value) for value in values.tolist()]
+        return objects
     whole = column.is_whole and (values.dtype.kind == "i" or bool((values == np.trunc(values)).all()))
     return values.astype(np.int64 if whole else np.float64)
 

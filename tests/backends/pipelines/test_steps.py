@@ -347,6 +347,15 @@ def test_a_step_that_is_not_known_is_named_and_the_others_are_computed_here(kind
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
+def test_truths_among_which_some_are_missing_are_categories(tmp_path: Path) -> None:
+    truths = np.array([(True, False, None)[nth % 3] for nth in range(ROWS)], dtype=object)
+    table = pd.DataFrame({"member": truths, "n0": TABLE["n0"].fillna(0)})
+    columns = ColumnTransformer([("members", OneHotEncoder(), ["member"]), ("numbers", StandardScaler(), ["n0"])])
+    facts, expected, found = served(make_pipeline(columns, LogisticRegression()).fit(table, TARGET), tmp_path)
+    assert facts["in_library"] == []
+    np.testing.assert_allclose(found, expected)
+
+
 class Shifted(StandardScaler):  # type: ignore[misc] # scikit-learn has no types
     """Has the name and the attributes of another's, and does something else."""
 
