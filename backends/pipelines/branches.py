@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from servefit.backends.pipelines.values import (
     MixedTable,
     Numbers,
     PipelineStep,
+    Sparse,
     Value,
     count_of,
     dense,
@@ -28,6 +29,25 @@ class Chain:
         for step in self.steps:
             value = step(value)
         return value
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Multiplies all numbers by ``weight``, and leaves those sparse that are."""
+
+    weight: float
+
+    def __call__(self, value: Value) -> Value:
+        parts = parts_of(value.numbers if isinstance(value, MixedTable) else value)
+        weighed: list[np.ndarray | Sparse] = [
+            replace(
+                part, values=np.full(len(part.rows), self.weight) if part.values is None else part.values * self.weight
+            )
+            if isinstance(part, Sparse)
+            else part * self.weight
+            for part in parts
+        ]
+        return weighed[0] if len(weighed) == 1 else weighed
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ is given, is not used, so an option or a version that is not known here costs sp
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from servefit.backends.libraries.trees import is_ensemble
 from servefit.backends.model.booster_categories import Categories, booster_of_codes, categories_of, refuses_others
 from servefit.backends.model.sklearn_steps import called, is_dropped, names_of, positions_of
-from servefit.backends.pipelines.branches import Branches, Chain, Chosen
+from servefit.backends.pipelines.branches import Branches, Chain, Chosen, Weighed
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
 from servefit.backends.pipelines.foreign import CallForm, Foreign
 from servefit.backends.pipelines.joined_lasts import joined_last
@@ -135,11 +135,14 @@ class Reader:
         if hasattr(step, "steps"):
             chain, behind = self._chain(step.steps, sample)
             return _chained(chain), behind
-        if hasattr(step, "transformers_") and not step.transformer_weights:
-            return self._side_by_side(_branches_of(step, sample))
-        if hasattr(step, "transformer_list") and not step.transformer_weights:
+        weights = getattr(step, "transformer_weights", None) or {}
+        if 0 in weights.values():
+            return None  # a zero of a sparse matrix that is there is no missing value for XGBoost
+        if hasattr(step, "transformers_"):
+            return self._side_by_side(_branches_of(step, sample), weights)
+        if hasattr(step, "transformer_list"):
             branches = [(name, inner, None, sample) for name, inner in step.transformer_list if not is_dropped(inner)]
-            return self._side_by_side(branches)
+            return self._side_by_side(branches, weights)
         return None
 
     def _chain(self, steps: Any, sample: Sample) -> tuple[list[PipelineStep], Sample]:
@@ -152,9 +155,12 @@ class Reader:
         return chain, sample
 
     def _side_by_side(
-        self, branches: Sequence[tuple[str, Any, Chosen | None, Sample]]
+        self, branches: Sequence[tuple[str, Any, Chosen | None, Sample]], weights: Mapping[str, float]
     ) -> tuple[PipelineStep, Sample] | None:
-        read = [(chosen, *self.step(inner, taken, name)) for name, inner, chosen, taken in branches]
+        read = [
+            (chosen, *_weighed(*self.step(inner, taken, name), weights.get(name)))
+            for name, inner, chosen, taken in branches
+        ]
         if not read:
             return None
         joined = Branches(tuple((chosen, own) for chosen, own, _ in read))
@@ -251,6 +257,14 @@ def _asks_xgboost(estimator: Any) -> bool:
     """Return whether ``estimator`` is one of XGBoost, or has one inside."""
     inside = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
     return any(type(one).__module__.startswith("xgboost.") for one in (estimator, *inside))
+
+
+def _weighed(own: PipelineStep | None, sample: Sample, weight: float | None) -> tuple[PipelineStep | None, Sample]:
+    """Return a branch with its outputs multiplied by ``weight``."""
+    if weight is None:
+        return own, sample
+    weigh = Weighed(float(weight))
+    return _chained([*([] if own is None else [own]), weigh]), replace(sample, ours=weigh(sample.ours))
 
 
 def _chained(steps: list[PipelineStep]) -> PipelineStep:

@@ -356,6 +356,21 @@ def test_truths_among_which_some_are_missing_are_categories(tmp_path: Path) -> N
     np.testing.assert_allclose(found, expected)
 
 
+def test_outputs_of_transformers_are_weighed(tmp_path: Path) -> None:
+    texts = FeatureUnion(
+        [("words", TfidfVectorizer()), ("all", CountVectorizer(binary=True))], transformer_weights={"words": 0.3}
+    )
+    encoders = [
+        ("plan", OneHotEncoder(handle_unknown="ignore"), ["plan"]),
+        ("note", texts, "note"),
+        ("n0", SimpleImputer(), ["n0"]),
+    ]
+    columns = ColumnTransformer(encoders, transformer_weights={"plan": 2, "n0": 0.1}, remainder="drop")
+    facts, expected, found = served(make_pipeline(columns, XGBClassifier(n_estimators=20)).fit(TABLE, TARGET), tmp_path)
+    assert facts["in_library"] == []
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
 class Shifted(StandardScaler):  # type: ignore[misc] # scikit-learn has no types
     """Has the name and the attributes of another's, and does something else."""
 
