@@ -46,8 +46,9 @@ class Column:
 
     ``categories`` are all that an encoder was fitted on, in its order, NaN and None among them; ``closed`` says that it
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
-    text, and ``imputes_none`` says that it takes None for one, and not NaN. ``lowered`` says that all that it goes
-    through make lower case of it first. ``is_category`` says that it is one of pandas' dtype category.
+    text, and ``imputes_none`` says that it takes None for a missing value, and not NaN. ``lowered`` says that all that
+    it goes through make lower case of it first. ``is_category`` says that it is one of pandas' dtype category, and
+    ``are_objects`` that it holds numbers or truths as objects.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     imputes_none: bool = False
     lowered: bool = False
     is_category: bool = False
+    are_objects: bool = False
 
     @property
     def fits_float32(self) -> bool:
@@ -74,7 +76,11 @@ class Column:
     @property
     def is_whole(self) -> bool:
         """True if its categories are whole numbers: the column then counts as one of whole numbers."""
-        return bool(self.categories) and all(isinstance(category, int) for category in self.categories)
+        return (
+            bool(self.categories)
+            and not self.are_objects
+            and all(isinstance(category, int) for category in self.categories)
+        )
 
     @property
     def datatype(self) -> str:
@@ -87,7 +93,7 @@ class Column:
 
     @property
     def missing(self) -> Any:
-        """A missing text in a frame: None if the encoder was fitted on None or the imputer replaces None, else the NaN
+        """A missing value in a frame: None if the encoder was fitted on None or the imputer replaces None, else the NaN
         of pandas."""
         return None if self.imputes_none or any(category is None for category in self.categories) else float("nan")
 
@@ -206,13 +212,14 @@ def _looked_through(step: Any, position: int, column: Column) -> tuple[Column, b
     if is_vectorizer(step):
         return _vectorized(column.name, [step]), False
     if hasattr(step, "statistics_") and len(step.statistics_) > position:
-        value = step.statistics_[position]
-        return (replace(column, is_text=True, **_imputing(step, value)) if isinstance(value, str) else column), True
+        return replace(column, **_imputing(step, step.statistics_[position])), True
     if is_encoder(step):
         categories = _categories(step.categories_[position], column.name)
         is_text = column.is_text or any(isinstance(category, str) for category in categories)
         closed = getattr(step, "handle_unknown", None) == "error"
-        return replace(column, is_text=is_text, categories=categories, closed=closed), False
+        are_objects = column.are_objects or step.categories_[position].dtype == object
+        column = replace(column, is_text=is_text, are_objects=are_objects and not is_text)
+        return replace(column, categories=categories, closed=closed), False
     return column, step is None or isinstance(step, str)
 
 
@@ -230,11 +237,15 @@ def _sides_of(step: Any, position: int) -> list[tuple[Any, int]] | None:
     return [(side, positions.index(position)) for side, positions in taken if position in positions]
 
 
-def _imputing(imputer: Any, value: str) -> dict[str, Any]:
-    """Return what is known of a column of texts that goes through ``imputer``."""
+def _imputing(imputer: Any, value: Any) -> dict[str, Any]:
+    """Return what is known of a column in which ``imputer`` replaces missing values by ``value``."""
+    is_text = isinstance(value, str)
+    if not is_text and imputer.statistics_.dtype != object:
+        return {}
+    kind = {"is_text": is_text, "are_objects": not is_text}
     if not is_missing(imputer.missing_values):
-        return {}  # it replaces a text, such as "?"
-    return {"imputed": value, "imputes_none": imputer.missing_values is None}
+        return kind  # it replaces a text, such as "?"
+    return {**kind, "imputed": value if is_text else None, "imputes_none": imputer.missing_values is None}
 
 
 def _categories(values: np.ndarray, name: str) -> tuple[Any, ...]:
@@ -243,6 +254,11 @@ def _categories(values: np.ndarray, name: str) -> tuple[Any, ...]:
         (category for category in categories if category is not None and not isinstance(category, str | int | float)),
         None,
     )
+    if None in categories and any(category != category for category in categories):
+        raise UnsupportedModel(
+            f"the categories of the column {name!r:.60} are missing in two ways, None and NaN, and rows have one",
+            remedy="replace one by the other before the pipeline is fitted",
+        )
     if odd is None and values.dtype.kind not in "mM":
         return categories
     kind = "dates or times" if odd is None else type(odd).__name__

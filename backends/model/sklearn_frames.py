@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isnan
 from typing import Any
 
 import numpy as np
 
 from servefit.backends.model.packing import Packing
-from servefit.backends.model.sklearn_columns import Column, columns_of
+from servefit.backends.model.sklearn_columns import Column, columns_of, is_missing
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.model.types import Input, Size
 
@@ -103,11 +102,11 @@ def _whole(inputs: Sequence[Input]) -> tuple[int, ...]:
 
 def _numbers(values: np.ndarray, column: Column) -> np.ndarray:
     """Return the numbers of a column as pandas reads them: whole ones are int64 unless there are others among them.
-    Those of an encoder that was fitted on None are objects, as they were then."""
-    if any(category is None for category in column.categories):
+    Those of an encoder or an imputer that was fitted on objects are the objects that they were then."""
+    if column.are_objects:
         fitted = {category: category for category in column.categories}
         objects = np.empty(len(values), dtype=object)
-        objects[:] = [None if isnan(value) else fitted.get(value, value) for value in values.tolist()]
+        objects[:] = [column.missing if is_missing(value) else fitted.get(value, value) for value in values.tolist()]
         return objects
     whole = column.is_whole and (values.dtype.kind == "i" or bool((values == np.trunc(values)).all()))
     return values.astype(np.int64 if whole else np.float64)

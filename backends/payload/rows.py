@@ -277,7 +277,7 @@ class _Columns:
         """Return hard values, which ``recipe`` makes of plausible ones where the feature has something to make it
         of."""
         if self._inputs and not self._inputs[feature].takes_unknown:
-            return plausible
+            return recipe(feature, plausible) if recipe == self._some_missing else plausible
         if feature in self._integer_features and feature not in self._splits:
             return self._some_unknown(feature, plausible)
         return self._as_input(feature, recipe(feature, plausible))

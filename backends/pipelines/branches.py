@@ -32,14 +32,14 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class Weighted:
     """Multiplies all numbers by ``weight``, and leaves those sparse that are."""
 
     weight: float
 
     def __call__(self, value: Value) -> Value:
         parts = parts_of(value.numbers if isinstance(value, MixedTable) else value)
-        weighed: list[np.ndarray | Sparse] = [
+        results: list[np.ndarray | Sparse] = [
             replace(
                 part, values=np.full(len(part.rows), self.weight) if part.values is None else part.values * self.weight
             )
@@ -47,7 +47,7 @@ class Weighed:
             else part * self.weight
             for part in parts
         ]
-        return weighed[0] if len(weighed) == 1 else weighed
+        return results[0] if len(results) == 1 else results
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ NO_COLUMN = -1
 class ColumnAt:
     """The place of a column in a table: its kind, and its number among those of that kind. ``is_whole`` says that it
     holds whole numbers where all values of a call are, as in a frame of pandas. ``missing`` stands for a missing
-    text."""
+    value."""
 
     kind: str
     nth: int

@@ -81,7 +81,7 @@ def _source_and_sample(estimator: Any, model: Model, backend: str) -> tuple[RowS
                 places[column.position] = ColumnAt(TEXT, texts, missing=column.missing)
                 texts += 1
             else:
-                places[column.position] = ColumnAt(NUMBER, start - first, column.is_whole)
+                places[column.position] = ColumnAt(NUMBER, start - first, column.is_whole, column.missing)
         if frame.has_texts:
             source = RowSource(first, first + len(frame.columns) - texts, texts)
     method = prediction_method(estimator, signature.task)

@@ -114,7 +114,9 @@ def _checks_only(function: Any) -> bool:
 def _imputer(step: Any, places: Places) -> PipelineStep:
     if places is not None and any(place.kind == TEXT for place in places):
         return _imputer_of_texts(step, places)
-    statistics = np.asarray(step.statistics_, dtype=np.float64)
+    left = [nth for nth, place in enumerate(places or ()) if not _replaces_missing(step, place)]
+    statistics = np.array(step.statistics_, dtype=np.float64)
+    statistics[left] = 0  # the most frequent may be None
     kept = None
     if np.isnan(statistics).any():
         if step.keep_empty_features:
@@ -122,24 +124,31 @@ def _imputer(step: Any, places: Places) -> PipelineStep:
         else:
             kept = np.flatnonzero(~np.isnan(statistics))
     indicated = step.indicator_.features_ if step.add_indicator else None
-    if step.missing_values is None:
-        raise Unread
-    return Imputed(float(step.missing_values), statistics, kept, indicated)
+    statistics[left] = np.nan
+    missing = float("nan") if step.missing_values is None else float(step.missing_values)
+    return Imputed(missing, statistics, kept, indicated)
 
 
 def _imputer_of_texts(step: Any, places: tuple[ColumnAt, ...]) -> PipelineStep:
+    columns = tuple(place.nth for place in places)
+    replaced = step.missing_values
+    texts = [
+        text if isinstance(replaced, str) or _replaces_missing(step, place) else None  # None, of which it knows nothing
+        for text, place in zip(step.statistics_, places, strict=True)
+    ]
     if step.add_indicator or not all(
-        place.kind == TEXT and isinstance(text, str) for place, text in zip(places, step.statistics_, strict=True)
+        place.kind == TEXT and (text is None or isinstance(text, str))
+        for text, place in zip(texts, places, strict=True)
     ):
         raise Unread
-    replaced = step.missing_values
-    if isinstance(replaced, str):
-        old = replaced.encode()
-    elif all(place.missing is replaced or (_is_nan(place.missing) and _is_nan(replaced)) for place in places):
-        old = MISSING
-    else:
-        raise Unread
-    return Filled(tuple(place.nth for place in places), tuple(text.encode() for text in step.statistics_), old)
+    instead = tuple(MISSING if text is None else text.encode() for text in texts)
+    return Filled(columns, instead, replaced.encode() if isinstance(replaced, str) else MISSING)
+
+
+def _replaces_missing(imputer: Any, place: ColumnAt) -> bool:
+    """Return whether ``imputer`` takes the missing values of a column, NaN or None, for missing ones."""
+    replaced = imputer.missing_values
+    return place.missing is replaced or (_is_nan(place.missing) and _is_nan(replaced))
 
 
 def _indicator(step: Any, _places: Places) -> PipelineStep:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from servefit.backends.libraries.trees import is_ensemble
 from servefit.backends.model.booster_categories import Categories, booster_of_codes, categories_of, refuses_others
 from servefit.backends.model.sklearn_steps import called, is_dropped, names_of, positions_of
-from servefit.backends.pipelines.branches import Branches, Chain, Chosen, Weighed
+from servefit.backends.pipelines.branches import Branches, Chain, Chosen, Weighted
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
 from servefit.backends.pipelines.foreign import CallForm, Foreign
 from servefit.backends.pipelines.joined_lasts import joined_last
@@ -136,7 +137,7 @@ class Reader:
             chain, behind = self._chain(step.steps, sample)
             return _chained(chain), behind
         weights = getattr(step, "transformer_weights", None) or {}
-        if 0 in weights.values():
+        if not all(weight is None or (isinstance(weight, Real) and weight != 0) for weight in weights.values()):
             return None  # a zero of a sparse matrix that is there is no missing value for XGBoost
         if hasattr(step, "transformers_"):
             return self._side_by_side(_branches_of(step, sample), weights)
@@ -145,20 +146,20 @@ class Reader:
             return self._side_by_side(branches, weights)
         return None
 
-    def _chain(self, steps: Any, sample: Sample) -> tuple[list[PipelineStep], Sample]:
-        chain: list[PipelineStep] = []
+    def _chain(self, steps: Any, sample: Sample) -> tuple[list[PipelineStep | None], Sample]:
+        chain: list[PipelineStep | None] = []
         for name, inner in steps:
             if hasattr(inner, "fit_resample") and not hasattr(inner, "transform"):
                 continue  # a sampler of imbalanced-learn, which does nothing when predicting
             own, sample = self.step(inner, sample, name)
-            chain += [] if own is None else [own]
+            chain.append(own)
         return chain, sample
 
     def _side_by_side(
         self, branches: Sequence[tuple[str, Any, Chosen | None, Sample]], weights: Mapping[str, float]
     ) -> tuple[PipelineStep, Sample] | None:
         read = [
-            (chosen, *_weighed(*self.step(inner, taken, name), weights.get(name)))
+            (chosen, *_weighted(*self.step(inner, taken, name), weights.get(name)))
             for name, inner, chosen, taken in branches
         ]
         if not read:
@@ -198,7 +199,7 @@ class Reader:
                 return compile_trees(estimator, self._workdir, zero_is_missing=zero_is_missing, raw=raw)
             first, _ = self.step(preprocessor, sample, "categories")
             trees = compile_trees(without_preprocessor(estimator), self._workdir, zero_is_missing=False, raw=raw)
-            return _chained([*([] if first is None else [first]), trees])
+            return _chained([first, trees])
         except (CompileFailed, UnsupportedModel):
             return None  # it stays in its library, and is named
 
@@ -259,16 +260,18 @@ def _asks_xgboost(estimator: Any) -> bool:
     return any(type(one).__module__.startswith("xgboost.") for one in (estimator, *inside))
 
 
-def _weighed(own: PipelineStep | None, sample: Sample, weight: float | None) -> tuple[PipelineStep | None, Sample]:
+def _weighted(own: PipelineStep | None, sample: Sample, weight: float | None) -> tuple[PipelineStep | None, Sample]:
     """Return a branch with its outputs multiplied by ``weight``."""
     if weight is None:
         return own, sample
-    weigh = Weighed(float(weight))
-    return _chained([*([] if own is None else [own]), weigh]), replace(sample, ours=weigh(sample.ours))
+    weighted = Weighted(float(weight))
+    return _chained([own, weighted]), replace(sample, ours=weighted(sample.ours))
 
 
-def _chained(steps: list[PipelineStep]) -> PipelineStep:
-    return steps[0] if len(steps) == 1 else Chain(tuple(steps))
+def _chained(steps: Sequence[PipelineStep | None]) -> PipelineStep:
+    """Return one step for ``steps``, of which None passes all on."""
+    some = tuple(step for step in steps if step is not None)
+    return some[0] if len(some) == 1 else Chain(some)
 
 
 def _used(places: tuple[ColumnAt | None, ...] | None) -> tuple[ColumnAt, ...] | None:

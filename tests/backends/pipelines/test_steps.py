@@ -58,7 +58,7 @@ from servefit.backends.payload.reading import payload_for
 from servefit.backends.payload.rows import parity_rows
 from servefit.backends.pipelines import readable
 from servefit.backends.types import Artifact, Settings, Target
-from servefit.errors import CompileFailed
+from servefit.errors import CompileFailed, UnsupportedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -347,13 +347,44 @@ def test_a_step_that_is_not_known_is_named_and_the_others_are_computed_here(kind
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_truths_among_which_some_are_missing_are_categories(tmp_path: Path) -> None:
-    truths = np.array([(True, False, None)[nth % 3] for nth in range(ROWS)], dtype=object)
-    table = pd.DataFrame({"member": truths, "n0": TABLE["n0"].fillna(0)})
-    columns = ColumnTransformer([("members", OneHotEncoder(), ["member"]), ("numbers", StandardScaler(), ["n0"])])
-    facts, expected, found = served(make_pipeline(columns, LogisticRegression()).fit(table, TARGET), tmp_path)
-    assert facts["in_library"] == []
-    np.testing.assert_allclose(found, expected)
+MOST = SimpleImputer(strategy="most_frequent")
+MOST_OF_NONE = SimpleImputer(strategy="most_frequent", missing_values=None)
+OBJECTS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "truths": ((True, False), (OneHotEncoder(),)),
+    "truths or None": ((True, False, None), (OneHotEncoder(),)),
+    "truths or NaN": ((True, False, np.nan), (TargetEncoder(),)),
+    "numbers or None": ((1, 7, 300, None), (OrdinalEncoder(encoded_missing_value=-2),)),
+    "decimals or None, of which NaN is replaced": ((0.5, 2.25, None), (MOST, OneHotEncoder())),
+    "truths, a number or NaN that is replaced": ((True, 2, np.nan), (MOST, OneHotEncoder())),
+    "truths or None that is replaced": ((False, True, None), (MOST_OF_NONE, OneHotEncoder(handle_unknown="ignore"))),
+    "texts or None, of which NaN is replaced": (("a", "b", None), (MOST, OneHotEncoder())),
+    "None most of all, of which NaN is replaced": (("a", None, None), (MOST, OneHotEncoder())),
+    "texts or NaN that is replaced": (("a", "b", np.nan), (MOST, OrdinalEncoder())),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_categories_are_the_objects_that_they_were_fitted_on(kind: str, tmp_path: Path) -> None:
+    values, steps = OBJECTS[kind]
+    objects = pd.Series([values[nth % len(values)] for nth in range(ROWS)], dtype=object)
+    table = pd.DataFrame({"member": objects, "n0": TABLE["n0"].fillna(0)})
+    columns = ColumnTransformer([("members", make_pipeline(*steps), ["member"]), ("numbers", StandardScaler(), ["n0"])])
+    estimator = make_pipeline(columns, LogisticRegression()).fit(table, TARGET)
+    payload = tmp_path / "payload.json"
+    payload.write_text(table.to_json(orient="records", double_precision=15))
+    model = opened(estimator, tmp_path)
+    rows = payload_for(model, payload).rows
+    for backend in ("sklearn", "pipeline"):
+        found = predictor(model, backend).predict(rows)
+        np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-12, err_msg=backend)
+
+
+def test_categories_that_are_missing_in_two_ways_are_refused(tmp_path: Path) -> None:
+    objects = np.array([(True, False, None, np.nan)[nth % 4] for nth in range(ROWS)], dtype=object)
+    columns = ColumnTransformer([("members", OneHotEncoder(), [0])])
+    estimator = make_pipeline(columns, LogisticRegression()).fit(objects.reshape(-1, 1), TARGET)
+    with pytest.raises(UnsupportedModel, match="missing in two ways, None and NaN"):
+        opened(estimator, tmp_path)
 
 
 def test_outputs_of_transformers_are_weighed(tmp_path: Path) -> None:
