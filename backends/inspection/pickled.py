@@ -26,7 +26,7 @@ from servefit.backends.model.booster_categories import categories_of, doubt_of, 
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
-from servefit.backends.model.sklearn_io import predict
+from servefit.backends.model.sklearn_io import has_several_targets, predict
 from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Format, Library, Signature, Signs, Task, TreeStructure
 from servefit.backends.model.width import check_width
@@ -173,7 +173,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     except TypeError as error:
         raise UnsupportedModel(f"a {name}, which is not an estimator") from error
     task = _task(estimator, name)
-    in_trees, in_sum = _end_of(estimator)
+    in_trees, in_sum = (False, False) if task is Task.LABELS else _end_of(estimator)
     frame = frame_of(estimator)
     if frame is not None:
         inspected = inspect_frame(frame, task, path, lambda rows: _predict_once(estimator, task, rows, frame))
@@ -183,7 +183,7 @@ def _inspect_estimator(estimator: Any, path: Path, folder: Path) -> Inspection:
     if features is None:
         raise UnsupportedModel(f"a {name} that does not take rows of numbers")
     check_width(features)
-    forest = _forest(estimator, features)
+    forest = None if task is Task.LABELS else _forest(estimator, features)
     if forest is not None:
         forest.save_splits(folder / "splits.npz")
     signs, predictions = _as_it_predicts(estimator, task, features)
@@ -238,20 +238,15 @@ def _task(estimator: Any, name: str) -> Task:
         return Task.OUTLIER
     if not is_classifier(estimator):
         raise UnsupportedModel(f"a {name}, which is no classifier, regressor or outlier detector")
-    classes = estimator.classes_
-    if isinstance(classes, list) or _tells_labels_apart(estimator):
-        raise UnsupportedModel(f"a {name} for several targets at once")
-    if not hasattr(estimator, "predict_proba") and np.asarray(classes).dtype.kind not in "biuf":
+    are_several, classes = has_several_targets(estimator), estimator.classes_
+    targets = classes if isinstance(classes, list) else [classes]
+    are_numbers = all(np.asarray(target).dtype.kind in "biuf" for target in targets)
+    # Of labels that a row has several of, predict gives whether it has each.
+    if not hasattr(estimator, "predict_proba") and not (are_numbers or (are_several and len(targets) == 1)):
         raise UnsupportedModel(f"a {name} without predict_proba whose classes are not numbers")
+    if are_several:
+        return Task.LABELS
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
-
-
-def _tells_labels_apart(estimator: Any) -> bool:
-    """Return whether its classes are labels, of which a row has several or none: then probabilities of two are not
-    those of a class and of the other."""
-    last = last_of(estimator)
-    binarizer = getattr(last, "_label_binarizer", None)
-    return bool(getattr(last, "multilabel_", False)) or "multilabel" in getattr(binarizer, "y_type_", "")
 
 
 def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:

@@ -5,10 +5,12 @@ The inspection and scikit-learn's own backend both use it, so that they agree.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Task
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def prediction_method(estimator: Any, task: Task) -> str:
     """Return the method whose result is the prediction: probabilities where there are any, the score of an outlier
     detector, else what ``predict`` gives."""
-    if task in (Task.BINARY, Task.MULTICLASS) and hasattr(estimator, "predict_proba"):
+    if task in (Task.BINARY, Task.MULTICLASS, Task.LABELS) and hasattr(estimator, "predict_proba"):
         return "predict_proba"
     return "decision_function" if task is Task.OUTLIER else "predict"
 
@@ -34,9 +36,34 @@ def predict(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = 
     """Predict ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task. ``frame`` is how an
     estimator is called that does not take rows of numbers."""
     method = prediction_method(estimator, task)
-    predictions = np.asarray(getattr(estimator, method)(rows if frame is None else frame(rows)))
-    if method == "predict_proba" and task is Task.BINARY:
+    output = getattr(estimator, method)(rows if frame is None else frame(rows))
+    return as_array(output, second=method == "predict_proba" and task is Task.BINARY)
+
+
+def as_array(output: Any, *, second: bool) -> np.ndarray:
+    """Return what a method of an estimator gave as numbers, (rows,) or (rows, outputs): the ``second`` of two columns
+    alone, and side by side what is listed for several targets, of those with two classes the second."""
+    if isinstance(output, list):
+        output = np.concatenate([shares[:, shares.shape[1] == 2 :] for shares in output], axis=1)
+    predictions = np.asarray(output.toarray() if hasattr(output, "toarray") else output)
+    if second:
         predictions = predictions[:, 1]
     if predictions.ndim == 2 and predictions.shape[1] == 1:
         predictions = predictions[:, 0]
     return predictions if predictions.dtype.kind == "f" else predictions.astype(np.float64)
+
+
+def has_several_targets(classifier: Any) -> bool:
+    """Return whether a fitted ``classifier`` answers several targets, or labels of which a row has several or none:
+    then the probabilities of two are not those of a class and of the other."""
+    last = last_of(classifier)
+    if hasattr(last, "best_estimator_"):
+        return has_several_targets(last.best_estimator_)
+    if isinstance(getattr(last, "classes_", None), list) or getattr(last, "multilabel_", False):
+        return True
+    if "multilabel" in getattr(getattr(last, "_label_binarizer", None), "y_type_", ""):
+        return True
+    if not hasattr(last, "get_booster"):
+        return False
+    learner = json.loads(last.get_booster().save_config())["learner"]
+    return int(learner["learner_model_param"].get("num_target", 1)) > 1

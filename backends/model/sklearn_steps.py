@@ -30,6 +30,7 @@ def joined_by(estimator: Any) -> list[Any]:
 
 _JOINING = frozenset(f"{way}{kind}" for way in ("Voting", "Stacking") for kind in ("Classifier", "Regressor")) | {
     "OneVsRestClassifier",
+    "MultiOutputClassifier",
     "MultiOutputRegressor",
 }
 

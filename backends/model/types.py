@@ -81,6 +81,7 @@ class Task(StrEnum):
 
     BINARY = "binary classification"
     MULTICLASS = "multi-class classification"
+    LABELS = "classification of several targets"
     REGRESSION = "regression"
     RANKING = "ranking"
     OUTLIER = "outlier detection"
@@ -209,6 +210,8 @@ class Signature(Stored, frozen=True, kw_only=True):
 
     - binary classification: the probability of the second class;
     - multi-class classification: one probability a class, or the label alone where the file says so (multi:softmax);
+    - classification of several targets, or of labels of which a row has several or none: for each target in order the
+      probability of its second class if it has two, else one probability a class;
     - a classifier whose library has no probabilities for it (binary:logitraw and binary:hinge, scikit-learn classifiers
       without predict_proba): what its own predict gives, a raw score or a numeric label;
     - regression and ranking: the value, or one a target;

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.sklearn_io import as_array
 from servefit.backends.pipelines.categories import TEXT, ColumnAt
 from servefit.backends.pipelines.values import BACKEND, MISSING, Numbers, Value, count_of, dense, texts_of
 from servefit.errors import RowsRefused
@@ -73,8 +74,7 @@ class Foreign:
                 output = getattr(self.estimator, self.method)(self.taken(value))
         except (ValueError, TypeError) as error:  # a category that it does not know, mostly
             raise RowsRefused(BACKEND, (str(error).splitlines() or [type(error).__name__])[0][:300]) from error
+        if self.method != "transform":
+            return as_array(output, second=self.second)
         numbers = np.asarray(output.toarray() if hasattr(output, "toarray") else output)
-        numbers = numbers if numbers.dtype.kind == "f" else numbers.astype(np.float64)
-        if self.second:
-            return numbers[:, 1]
-        return numbers[:, 0] if self.method != "transform" and numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
+        return numbers if numbers.dtype.kind == "f" else numbers.astype(np.float64)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from servefit.backends.model.sklearn_io import has_several_targets
 from servefit.backends.pipelines.branches import Chain
 from servefit.backends.pipelines.lasts import (
     Calibrated,
@@ -81,12 +82,12 @@ def _one_calibrated(read: Read, calibrated: Any, sample: Sample) -> PipelineStep
 
 
 def _one_against_others(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
-    if method != "predict_proba" or estimator.multilabel_:
+    if method != "predict_proba":
         return None
     if not all(hasattr(inner, "classes_") for inner in estimator.estimators_):
         return None  # a class that all rows of the training had, or none
     steps = tuple(read(inner, method, sample, "estimators_") for inner in estimator.estimators_)
-    return steps[0] if len(steps) == 1 else SideBySide(steps, as_shares=True)
+    return steps[0] if len(steps) == 1 else SideBySide(steps, as_shares=not estimator.multilabel_)
 
 
 def _of_several_targets(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
@@ -101,6 +102,8 @@ def _stacking(read: Read, estimator: Any, method: str, sample: Sample) -> Pipeli
     ):
         steps.append(read(inner, asked, sample, name))
         parts.append(predicted(inner, asked, sample.theirs).reshape(len(dense(sample.ours)), -1))
+    if has_several_targets(estimator.final_estimator_):
+        return None
     if estimator.passthrough:
         if sample.places is not None:
             return None
@@ -151,6 +154,7 @@ _READERS: Mapping[str, Callable[[Read, Any, str, Sample], PipelineStep | None]] 
     "VotingRegressor": _voting,
     "CalibratedClassifierCV": _calibrated,
     "OneVsRestClassifier": _one_against_others,
+    "MultiOutputClassifier": _of_several_targets,
     "MultiOutputRegressor": _of_several_targets,
     "StackingClassifier": _stacking,
     "StackingRegressor": _stacking,

@@ -144,13 +144,13 @@ class Mean:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The predictions of several, a column each; ``as_shares`` says that those of a row are made to add up to 1."""
+    """The predictions of several in order; ``as_shares`` says that those of a row are made to add up to 1."""
 
     steps: tuple[PipelineStep, ...]
     as_shares: bool
 
     def __call__(self, value: Value) -> np.ndarray:
-        predictions = np.stack([dense(step(value)) for step in self.steps], axis=1)
+        predictions = np.column_stack([dense(step(value)) for step in self.steps])
         return _shares(predictions) if self.as_shares else predictions
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from servefit.backends.libraries.trees import is_ensemble
 from servefit.backends.model.booster_categories import Categories, booster_of_codes, categories_of, refuses_others
+from servefit.backends.model.sklearn_io import has_several_targets
 from servefit.backends.model.sklearn_steps import called, is_dropped, names_of, positions_of
 from servefit.backends.pipelines.branches import Branches, Chain, Chosen, Weighted
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
@@ -26,7 +27,7 @@ from servefit.backends.pipelines.joined_lasts import joined_last
 from servefit.backends.pipelines.known_lasts import known_last
 from servefit.backends.pipelines.known_steps import known_step
 from servefit.backends.pipelines.numbers import Normalised
-from servefit.backends.pipelines.sample import Sample, predicted
+from servefit.backends.pipelines.sample import Sample, has_two_classes, predicted
 from servefit.backends.pipelines.trees import (
     as_ensemble,
     compile_trees,
@@ -120,8 +121,8 @@ class Reader:
                 BACKEND, "hashed terms that cancel each other are not missing for XGBoost, as others are"
             )
         self.foreign.append(f"{name} ({type(estimator).__name__})")
-        binary = method == "predict_proba" and len(estimator.classes_) == 2
-        return Foreign(estimator, method, self._taken(sample), second=binary)
+        second = method == "predict_proba" and has_two_classes(estimator)
+        return Foreign(estimator, method, self._taken(sample), second=second)
 
     def _joined(self, estimator: Any, method: str, sample: Sample, *, with_forest: bool) -> PipelineStep | None:
         """Return what joins the predictions of others, which are the library's own where they are of trees and not
@@ -183,6 +184,8 @@ class Reader:
 
     def _trees(self, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
         if not self._with_forest or (method == "predict" and len(getattr(estimator, "classes_", ()))):
+            return None
+        if method == "predict_proba" and has_several_targets(estimator):
             return None
         raw = method == "decision_function" and not hasattr(estimator, "offset_")
         zero_is_missing = type(estimator).__module__.startswith("xgboost.") and _is_sparse(sample.theirs)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from servefit.backends.model.sklearn_io import as_array, has_several_targets
+
 if TYPE_CHECKING:
     from servefit.backends.pipelines.categories import ColumnAt
     from servefit.backends.pipelines.values import Value
@@ -27,7 +29,10 @@ def predicted(estimator: Any, method: str, rows: Any) -> np.ndarray:
     """Return the predictions of ``estimator``, of two classes the probability of the second."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without the names of their columns
-        result = np.asarray(getattr(estimator, method)(rows), dtype=np.float64)
-    if method == "predict_proba" and result.shape[1] == 2:
-        return result[:, 1]
-    return result[:, 0] if result.ndim == 2 and result.shape[1] == 1 else result
+        output = getattr(estimator, method)(rows)
+    return as_array(output, second=method == "predict_proba" and has_two_classes(estimator)).astype(np.float64)
+
+
+def has_two_classes(classifier: Any) -> bool:
+    """Return whether the probabilities of ``classifier`` are those of a class and of the other."""
+    return len(classifier.classes_) == 2 and not has_several_targets(classifier)

@@ -121,7 +121,7 @@ def as_ensemble(estimator: Any) -> Any:
     names = {type(tree).__name__ for tree in trees}
     if not kind.__module__.startswith("sklearn.") or not names <= _DECISION_TREES:
         return estimator
-    if len({getattr(tree, "n_classes_", 1) for tree in (*trees, estimator)}) > 1:
+    if len({str(getattr(tree, "n_classes_", 1)) for tree in (*trees, estimator)}) > 1:
         return estimator  # some were fitted without a class
     import sklearn.ensemble
 

@@ -78,12 +78,19 @@ class Scored:
 
 def scored_columns(signature: Signature) -> slice:
     """Return the columns of a prediction that metrics read: those of the first output of floats, or of the first one.
-    Raises SpecError for outputs whose sizes depend on the request."""
+    Raises SpecError for outputs whose sizes depend on the request, and for several targets."""
     if signature.output_sizes:
         raise SpecError(
             "quality",
             None,
             "cannot be scored: the outputs of this model have sizes that depend on the request",
+            remedy="give a --max-deviation in its place",
+        )
+    if signature.task is Task.LABELS:
+        raise SpecError(
+            "quality",
+            None,
+            "cannot be scored: this model predicts several targets, and labels hold one",
             remedy="give a --max-deviation in its place",
         )
     tensors = signature.output_tensors

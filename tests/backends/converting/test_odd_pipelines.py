@@ -250,11 +250,11 @@ def test_a_pipeline_within_something_else_is_refused_with_what_to_do(tmp_path: P
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("last", [MLPClassifier((2,), max_iter=2), OneVsRestClassifier(LogisticRegression())])
-def test_labels_of_which_a_row_has_several_are_no_classes(last: Any, tmp_path: Path) -> None:
+def test_onnx_does_not_serve_labels_of_which_a_row_has_several(last: Any, tmp_path: Path) -> None:
     labels = np.column_stack([TARGET, TABLE["zip"] > 2]).astype(int)
     several = make_pipeline(StandardScaler(), last).fit(TABLE[["age", "income"]].to_numpy(), labels)
-    with pytest.raises(UnsupportedModel, match="a Pipeline for several targets at once"):
-        opened(several, tmp_path)
+    with pytest.raises(CompileFailed, match="several targets"):
+        predictor(opened(several, tmp_path), "onnxruntime")
 
 
 @pytest.mark.thorough

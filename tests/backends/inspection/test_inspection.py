@@ -250,7 +250,6 @@ def test_pickles_that_cannot_be_served_say_why(rows: np.ndarray, labels: np.ndar
 
     for content, reason in (
         (RandomForestClassifier(), "has not been fitted"),
-        (RandomForestClassifier(2).fit(rows, np.stack([labels, labels], axis=1)), "several targets"),
         (KMeans(2, n_init=1).fit(rows), "no classifier, regressor or outlier detector"),
         ({"weights": [1.0]}, "dict"),
     ):
