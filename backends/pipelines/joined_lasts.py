@@ -11,6 +11,7 @@ from servefit.backends.model.sklearn_io import has_several_targets
 from servefit.backends.pipelines.branches import Chain
 from servefit.backends.pipelines.lasts import (
     Calibrated,
+    Linear,
     Mean,
     PowersUndone,
     QuantilesUndone,
@@ -21,6 +22,7 @@ from servefit.backends.pipelines.lasts import (
 )
 from servefit.backends.pipelines.numbers import Elementwise, elementwise
 from servefit.backends.pipelines.sample import Sample, predicted
+from servefit.backends.pipelines.trees import as_forest_of_scores
 from servefit.backends.pipelines.values import PipelineStep, dense
 
 Read: TypeAlias = Callable[[Any, str, Sample, str], PipelineStep]
@@ -79,6 +81,14 @@ def _one_calibrated(read: Read, calibrated: Any, sample: Sample) -> PipelineStep
     if len(inner.classes_) != len(calibrated.classes):
         return None
     return Calibrated(read(inner, asked, sample, "calibrated"), tuple(curves), hasattr(calibrated.calibrators[0], "a_"))
+
+
+def _ada_boost(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
+    if method != "predict_proba" or (forest := as_forest_of_scores(estimator)) is None:
+        return None
+    scores = read(forest, "predict", sample, "estimators_")
+    outputs, finish = forest.n_outputs_, "logistic" if forest.n_outputs_ == 1 else "softmax"
+    return Stacked((scores,), Linear(np.eye(outputs), np.zeros(outputs), finish), passed=False)
 
 
 def _one_against_others(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
@@ -153,6 +163,7 @@ _READERS: Mapping[str, Callable[[Read, Any, str, Sample], PipelineStep | None]] 
     "VotingClassifier": _voting,
     "VotingRegressor": _voting,
     "CalibratedClassifierCV": _calibrated,
+    "AdaBoostClassifier": _ada_boost,
     "OneVsRestClassifier": _one_against_others,
     "MultiOutputClassifier": _of_several_targets,
     "MultiOutputRegressor": _of_several_targets,

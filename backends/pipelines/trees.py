@@ -135,6 +135,36 @@ def as_ensemble(estimator: Any) -> Any:
     return forest
 
 
+def as_forest_of_scores(boosted: Any) -> Any:
+    """Return a random forest of scikit-learn that predicts the scores of an ``AdaBoostClassifier`` of decision trees:
+    of two classes the score of the second, else one a class; None where it has others. Each tree gives the class that
+    its leaf has most of its weight, and that class the weight of the tree [Zhu et al. 2009, SAMME]."""
+    import sklearn.ensemble
+    import sklearn.tree
+
+    trees, classes = boosted.estimators_, boosted.n_classes_
+    if not {type(tree).__name__ for tree in trees} <= _DECISION_TREES or classes < 2:
+        return None
+    if any(not np.array_equal(tree.classes_, boosted.classes_) for tree in trees):
+        return None  # some were fitted without a class
+    forest = sklearn.ensemble.RandomForestRegressor(n_estimators=len(trees))
+    forest.n_outputs_ = outputs = 1 if classes == 2 else classes
+    forest.n_features_in_, forest.estimators_ = boosted.n_features_in_, []
+    shares = boosted.estimator_weights_[: len(trees)] / boosted.estimator_weights_.sum() * len(trees)
+    for tree, share in zip(trees, shares, strict=True):
+        chosen = tree.tree_.value[:, 0].argmax(axis=1)
+        votes = np.where(chosen[:, np.newaxis] == np.arange(classes), 1.0, -1.0 / (classes - 1))
+        votes = 2 * votes[:, 1:] if classes == 2 else votes / (classes - 1)
+        state = tree.tree_.__getstate__()
+        state["values"] = np.ascontiguousarray((votes * share)[:, :, np.newaxis])
+        scored = sklearn.tree.DecisionTreeRegressor()
+        scored.tree_ = type(tree.tree_)(boosted.n_features_in_, np.ones(outputs, dtype=np.intp), outputs)
+        scored.tree_.__setstate__(state)
+        scored.n_outputs_, scored.n_features_in_, scored.max_features_ = outputs, *(boosted.n_features_in_,) * 2
+        forest.estimators_.append(scored)
+    return forest
+
+
 _DECISION_TREES = frozenset(
     {"DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"}
 )

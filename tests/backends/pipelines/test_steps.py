@@ -12,6 +12,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -181,6 +182,10 @@ PIPELINES: dict[str, Callable[[], Any]] = {
         last=GaussianNB(), target=THREE, encoder=OneHotEncoder(sparse_output=False, handle_unknown="ignore")
     ),
     "a tree": lambda: of_columns(last=DecisionTreeClassifier(max_depth=4), target=THREE),
+    "trees boosted by weights": lambda: of_columns(last=AdaBoostClassifier(n_estimators=20)),
+    "trees boosted by weights, of three classes": lambda: of_columns(
+        last=AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=20), target=THREE
+    ),
     "trees that are bagged": lambda: of_columns(last=BaggingClassifier(n_estimators=5)),
     "one against the others": lambda: of_columns(last=OneVsRestClassifier(LogisticRegression()), target=THREE),
     "one against the others, each by columns": lambda: OneVsRestClassifier(of_columns()).fit(TABLE, THREE),
