@@ -15,6 +15,7 @@ from servefit.backends.payload.table import (
     MAX_ROWS,
     PayloadTable,
     check_width,
+    left_out,
     matrix,
     no_rows,
     not_a_number,
@@ -30,6 +31,7 @@ _QUOTED = re.compile(r'(?<![^,;\t])"[^"]*(?:""[^"]*)*"?')
 def read_delimited(path: Path, source: str, feature_names: Sequence[str]) -> PayloadTable:
     """Read the first rows and count the others. An empty cell, NA, NaN, null or none is a missing value.
 
+    Columns that have a name, and are none of the model's, may hold anything: they are left out.
     The first line is a header when it names the model's features, or when it holds text and no number.
     Raises PayloadMismatch.
     """
@@ -59,10 +61,11 @@ def delimited_table(
     if _is_header(first, feature_names):
         names = tuple(name.strip() for name in first)
     else:
-        rows.append(_numbers(first, source, 1, None))
+        rows.append(_numbers(first, source, 1, None, frozenset()))
+    unused = left_out(names, feature_names)
     for record in islice(records, most_rows - len(rows)):
         check_width(source, len(record), most_columns)
-        rows.append(_numbers(record, source, len(rows) + 1, names))
+        rows.append(_numbers(record, source, len(rows) + 1, names, unused))
     total_rows = len(rows) + sum(1 for _ in records)
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=total_rows)
 
@@ -103,11 +106,13 @@ def _is_header(record: Sequence[str], feature_names: Sequence[str]) -> bool:
     return bool(texts) and not any(is_number(cell) for cell in texts)
 
 
-def _numbers(record: Sequence[str], source: str, row: int, names: Sequence[str] | None) -> list[float]:
+def _numbers(
+    record: Sequence[str], source: str, row: int, names: Sequence[str] | None, unused: frozenset[int]
+) -> list[float]:
     numbers = []
     for column, cell in enumerate(record, start=1):
         text = cell.strip()
-        if is_missing_text(text):
+        if column - 1 in unused or is_missing_text(text):
             numbers.append(float("nan"))
             continue
         try:

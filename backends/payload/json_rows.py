@@ -23,6 +23,7 @@ from servefit.backends.payload.table import (
     MAX_ROWS,
     PayloadTable,
     check_width,
+    left_out,
     matrix,
     no_rows,
     not_a_number,
@@ -65,9 +66,10 @@ class _Rows:
     tensors: tuple[TensorPart, ...] = ()
 
 
-def read_json(path: Path, source: str) -> PayloadTable:
-    """Read a JSON document, or one a line. ``null`` is a missing value. Raises PayloadMismatch."""
-    return json_table(_read_text(path, source), source)
+def read_json(path: Path, source: str, feature_names: Sequence[str]) -> PayloadTable:
+    """Read a JSON document, or one a line. ``null`` is a missing value. Columns that have a name, and are none of the
+    model's, may hold anything: they are left out. Raises PayloadMismatch."""
+    return json_table(_read_text(path, source), source, feature_names)
 
 
 def read_documents(path: Path, source: str) -> list[Any]:
@@ -86,24 +88,36 @@ def _read_text(path: Path, source: str) -> str:
 
 
 def json_table(
-    text: str, source: str, *, most_rows: int = MAX_ROWS, most_columns: int = MAX_COLUMNS, booleans: bool = True
+    text: str,
+    source: str,
+    feature_names: Sequence[str] = (),
+    *,
+    most_rows: int = MAX_ROWS,
+    most_columns: int = MAX_COLUMNS,
+    booleans: bool = True,
 ) -> PayloadTable:
     """Read the same from ``text``, keeping ``most_rows`` rows. ``true`` and ``false`` are 1 and 0, or no numbers where
     ``booleans`` is False. Raises PayloadMismatch, also for a row of more than ``most_columns`` values."""
     try:
-        return _read(text, source, most_rows, most_columns, booleans)
+        return _read(text, source, feature_names, most_rows, most_columns, booleans)
     except RecursionError as error:
         raise too_deep(source, "a table of numbers") from error
 
 
-def _read(text: str, source: str, most_rows: int, most_columns: int, booleans: bool) -> PayloadTable:
+def _read(
+    text: str, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int, booleans: bool
+) -> PayloadTable:
     parts = [_rows(document, source, most_columns) for document in _each_document(text, source)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
     names = parts[0].names if parts else None
     check_width(source, max(map(len, cells[:most_rows]), default=0), most_columns)
-    rows = [_numbers(row, source, number, names, booleans) for number, row in enumerate(cells[:most_rows], start=1)]
+    unused = left_out(names, feature_names)
+    rows = [
+        _numbers(row, source, number, names, unused, booleans=booleans)
+        for number, row in enumerate(cells[:most_rows], start=1)
+    ]
     tensors = parts[0].tensors if parts else ()
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
@@ -246,12 +260,20 @@ def put_values(content: list[Any], flat: list[Any]) -> None:
             flat.append(item)
 
 
-def _numbers(row: Sequence[Any], source: str, number: int, names: Sequence[str] | None, booleans: bool) -> list[float]:
+def _numbers(
+    row: Sequence[Any],
+    source: str,
+    number: int,
+    names: Sequence[str] | None,
+    unused: frozenset[int],
+    *,
+    booleans: bool,
+) -> list[float]:
     """Return the cells of a row as numbers, whole ones as ints: as floats, large ones would be rounded."""
     numbers: list[float] = []
     for column, cell in enumerate(row, start=1):
         name = names[column - 1] if names is not None and column <= len(names) else None
-        if cell is None:
+        if cell is None or column - 1 in unused:
             numbers.append(float("nan"))
         elif isinstance(cell, int | float) and (booleans or not isinstance(cell, bool)):
             if type(cell) is int and not -MAX_WHOLE < cell < MAX_WHOLE:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from servefit.backends.payload.columns import Columns
 from servefit.backends.payload.exact import joined, objects, of_objects
-from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, PayloadTable, check_width, no_rows
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, PayloadTable, check_width, left_out, no_rows
 from servefit.errors import OutOfMemory, PayloadMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAGIC = b"PAR1"
 
@@ -44,11 +44,16 @@ def read_parquet(path: Path, source: str) -> Columns:
     return Columns(arrays=dict(zip(names, columns, strict=True)), total_rows=total_rows)
 
 
-def table_of(columns: Columns, source: str) -> PayloadTable:
-    """Return columns of numbers side by side. Raises PayloadMismatch for a column of anything else."""
+def table_of(columns: Columns, source: str, feature_names: Sequence[str]) -> PayloadTable:
+    """Return columns of numbers side by side. Columns that are none of the model's may hold anything: they are left
+    out. Raises PayloadMismatch for another column of anything else."""
     check_width(source, len(columns.arrays), MAX_COLUMNS)
     numbers = []
-    for name, column in columns.arrays.items():
+    unused = left_out(tuple(columns.arrays), feature_names)
+    for nth, (name, column) in enumerate(columns.arrays.items()):
+        if nth in unused:
+            numbers.append(np.full((len(column), 1), np.nan))
+            continue
         try:
             numbers.append(of_objects(column).reshape(-1, 1))
         except (ValueError, TypeError, OverflowError) as error:

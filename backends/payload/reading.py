@@ -27,7 +27,7 @@ from servefit.backends.payload.exact import EXACT, joined, of_objects
 from servefit.backends.payload.json_rows import read_documents, read_json
 from servefit.backends.payload.parquet import MAGIC, read_parquet, table_of
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, PayloadTable, rows_for, unused_columns
+from servefit.backends.payload.table import MAX_ROWS, PayloadTable, left_out, rows_for, unused_columns
 from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
@@ -112,7 +112,7 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
 def _of_parquet(columns: Columns, signature: Signature | None, source: str) -> Payload:
     """Return a payload of the columns of a Parquet file: a table, or tensors, each cell a list, of a network."""
     if signature is None or not signature.sizes:
-        return _payload(table_of(columns, source), signature, source)
+        return _payload(table_of(columns, source, _names(signature)), signature, source)
     if signature.has_columns:
         converted = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
         return _of_columns(converted, signature, source)
@@ -202,8 +202,12 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Payload
     if head.startswith(b"PK"):
         return read_npz(path, source, signature)
     if _is_json(head):
-        return read_json(path, source)
-    return read_delimited(path, source, () if signature is None else signature.feature_names)
+        return read_json(path, source, _names(signature))
+    return read_delimited(path, source, _names(signature))
+
+
+def _names(signature: Signature | None) -> tuple[str, ...]:
+    return () if signature is None else signature.feature_names
 
 
 def _is_json(head: bytes) -> bool:
@@ -267,7 +271,12 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         return _of_columns(columns_of_objects(source, signature, "array"), signature, "array")
     if signature is not None and (signature.sizes or (signature.output_tensors and _has_names(source))):
         return _packed(*_rows_of_objects(source, signature), signature, "array")
-    names = getattr(source, "columns", None)
+    names = [str(name) for name in getattr(source, "columns", ())] or None
+    unused = left_out(names, _names(signature))
+    if names is not None and unused and len(set(names)) == len(names):  # they may hold anything
+        kept = [key for nth, key in enumerate(source.columns) if nth not in unused]
+        part = _payload_of_array(source[kept], signature)
+        return replace(part, unused_columns=tuple(names[nth] for nth in sorted(unused)))
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
         if array.dtype.kind == "f" and array is not source and (np.abs(array) >= EXACT).any():
@@ -277,7 +286,7 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
             array = of_objects(array)
     except (ValueError, TypeError, OverflowError) as error:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
-    table = table_of_array(array, "array", signature, None if names is None else [str(name) for name in names])
+    table = table_of_array(array, "array", signature, names)
     return _payload(table, signature, "array")
 
 

@@ -48,6 +48,14 @@ class PayloadTable:
     parts: tuple[TensorPart, ...] = ()
 
 
+def left_out(names: Sequence[str] | None, feature_names: Sequence[str]) -> frozenset[int]:
+    """Return the positions of columns that :func:`rows_for` leaves out, whatever is in them: the model has features of
+    other ``names``."""
+    if names is None or not set(names) & set(feature_names):
+        return frozenset()
+    return frozenset(nth for nth, name in enumerate(names) if name not in set(feature_names))
+
+
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
     """Return ``rows`` as one array. Raises PayloadMismatch when there are none, or not all are as long as the first."""
     if not rows:

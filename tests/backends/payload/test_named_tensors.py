@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.onnx_models import TOKENS, answers, encoder, sentences
 
@@ -128,6 +129,25 @@ def test_columns_that_the_model_does_not_have_are_left_out_and_said(tmp_path: Pa
     assert payload.warnings == (
         "payload.csv has 2 columns that the model does not have, left out of every request: id, target",
     )
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "lines", "frame"])
+def test_columns_that_are_left_out_may_hold_anything(form: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": ["C-1", None], "c": [3, 6], "b": [2, 5], "a": [1, 4], "tags": ["x, y", "z"]})
+    path = tmp_path / "payload"
+    if form == "csv":
+        frame.to_csv(path, index=False)
+    elif form != "frame":
+        frame.to_json(path, orient="records", lines=form == "lines")
+    payload = payload_of(frame if form == "frame" else path, NAMED)
+    assert payload.rows.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert payload.unused_columns == ("id", "tags")
+
+
+def test_a_column_that_is_not_left_out_holds_numbers(tmp_path: Path) -> None:
+    (tmp_path / "payload.csv").write_text("id,c,b,a\nC-1,3,none,C-2\n")
+    with pytest.raises(PayloadMismatch, match=r"a number in row 1, column 4 \(a\), got 'C-2'"):
+        read_payload(tmp_path / "payload.csv", NAMED)
 
 
 @pytest.mark.parametrize("content", ["a,b,c\n1,2,3\n", "x,y,z\n1,2,3\n", "1,2,3\n"])

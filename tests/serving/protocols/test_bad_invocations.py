@@ -36,7 +36,7 @@ Refusal = Callable[..., Refused]
         ('{"instances": [[1, 2, {"x": 1}]]}', "a number in row 1, column 3", "got {'x': 1}"),
         ('{"a": 1, "b": "x", "c": 3}', "a number in row 1, column 2 (b)", "got 'x'"),
         ('{"a": 1, "b": 2, "\\ud800": 3}', "feature names", "no column 'c'"),
-        ('[{"a": 1, "\\ud800": "\\udfff"}]', "a number in row 1, column 2 (\\ud800)", "got '\\udfff'"),
+        ('[{"\\ud800": "\\udfff"}]', "a number in row 1, column 1 (\\ud800)", "got '\\udfff'"),
         ('[{"a": 1, "b": 2}]', "feature names", "no column 'c'"),
         ('[{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2, "d": 3}]', "the names of row 1 in row 2", "difference"),
         ("[[1], {}]", "all lists or all objects", "mixture"),

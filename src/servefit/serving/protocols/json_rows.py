@@ -122,7 +122,7 @@ def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
         return None
     if type(first.get("features")) is list:
         return [item["features"] for item in items]
-    # Cells that the model does not ask for must be numbers too, which the payload reader looks after.
+    # The payload reader leaves out what the model does not ask for.
     return [[item[name] for name in names] for item in items] if len(first) == len(names) else None
 
 
@@ -149,5 +149,12 @@ def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
         if documents and holds_tensors(documents[0], signature):
             return _rows_of_tensors(documents, signature, limits)
     most_columns = signature.features + SPARE_COLUMNS
-    table = json_table(_text(body), _SOURCE, most_rows=limits.rows, most_columns=most_columns, booleans=False)
+    table = json_table(
+        _text(body),
+        _SOURCE,
+        signature.feature_names,
+        most_rows=limits.rows,
+        most_columns=most_columns,
+        booleans=False,
+    )
     return checked_rows(table, signature, limits, _SOURCE)
