@@ -1,7 +1,8 @@
 """Rows from JSON and JSON Lines, in the shapes that model servers take.
 
 One document may be a list of rows, one row, a list of objects keyed by feature name, ``{"instances": rows}``
-(TensorFlow Serving, SageMaker), ``{"data": rows}`` with or without ``"columns"``, ``{"features": row}`` (SageMaker), or
+(TensorFlow Serving, SageMaker), ``{"data": rows}`` with or without ``"columns"``, the same in
+``{"dataframe_split": ...}``, ``{"dataframe_records": objects}`` (MLflow), ``{"features": row}`` (SageMaker), or
 ``{"inputs": [{"shape": ..., "data": ...}]}`` (Open Inference Protocol). JSON Lines is one such document a line.
 """
 
@@ -107,7 +108,7 @@ def json_table(
 def _read(
     text: str, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int, booleans: bool
 ) -> PayloadTable:
-    parts = [_rows(document, source, most_columns) for document in _each_document(text, source)]
+    parts = [_rows(_unwrapped(document), source, most_columns) for document in _each_document(text, source)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
@@ -123,16 +124,25 @@ def _read(
 
 
 def named_documents(text: str, source: str) -> list[Any]:
-    """Return the one document that ``text`` is, or those in its lines. Raises PayloadMismatch, also for an object that
-    has a name twice: else the last one counts."""
+    """Return the one document that ``text`` is, or those in its lines; of MLflow's data frames what is in them. Raises
+    PayloadMismatch, also for an object that has a name twice: else the last one counts."""
     try:
-        return list(_each_document(text, source, _STRICT_DECODER))
+        return [_unwrapped(document) for document in _each_document(text, source, _STRICT_DECODER)]
     except _Doubled as error:
         raise PayloadMismatch(
             source, expected="each name once in an object", got=f"{error.args[0]!r:.60} twice"
         ) from error
     except RecursionError as error:
         raise too_deep(source) from error
+
+
+def _unwrapped(document: Any) -> Any:
+    """Return what is in a data frame as MLflow's scoring server takes it; any other document as it is."""
+    if isinstance(document, dict):
+        for name, form in (("dataframe_split", dict), ("dataframe_records", list)):
+            if isinstance(document.get(name), form):
+                return document[name]
+    return document
 
 
 def too_deep(source: str, expected: str = "JSON") -> PayloadMismatch:

@@ -75,6 +75,8 @@ def test_a_header_of_numbers_is_a_header_if_the_model_has_those_names(tmp_path: 
         {"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]}]},
         {"inputs": [{"name": n, "shape": [2, 1], "data": [d, d + 3]} for n, d in (("c", 3), ("a", 1), ("b", 2))]},
         [{"c": 3, "b": 2, "a": 1}, {"a": 4, "b": 5, "c": 6}],
+        {"dataframe_split": {"index": [0, 1], "columns": ["c", "b", "a"], "data": [[3, 2, 1], [6, 5, 4]]}},
+        {"dataframe_records": [{"c": 3, "b": 2, "a": 1}, {"a": 4, "b": 5, "c": 6}]},
     ],
 )
 def test_json_in_the_shapes_of_model_servers(document: Any, tmp_path: Path) -> None:

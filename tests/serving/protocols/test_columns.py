@@ -58,6 +58,11 @@ def tensors(**changed: Any) -> list[dict[str, Any]]:
 FORMS: dict[str, tuple[str, Any]] = {
     "objects": ("application/json", {"instances": [ROW]}),
     "an object with another field": ("application/json", {"instances": [{**ROW, "id": "x"}]}),
+    "a data frame as MLflow splits it": (
+        "application/json",
+        {"dataframe_split": {"columns": list(ROW), "data": [list(ROW.values())]}},
+    ),
+    "a data frame as MLflow records it": ("application/json", {"dataframe_records": [ROW]}),
     "cells": ("application/json", {"instances": [list(ROW.values())]}),
     "cells with names": (
         "application/json",
