@@ -346,7 +346,9 @@ class _Columns:
         return self._replace_some(plausible, _EXTREMES, share=0.5)
 
     def _some_missing(self, feature: int, plausible: np.ndarray) -> np.ndarray:
-        if not plausible.size or not (self._all_take_missing or self._inputs[feature].takes_missing):
+        if not plausible.size or (self._inputs and self._inputs[feature].is_whole):
+            return plausible  # whole numbers have no NaN, whatever the others take
+        if not (self._all_take_missing or self._inputs[feature].takes_missing):
             return plausible
         replaced = self._replace_some(plausible, np.array([np.nan], dtype=np.float32), share=0.3)
         replaced[feature % replaced.size] = np.nan  # of few rows, chance may leave none out

@@ -384,6 +384,14 @@ def test_categories_are_the_objects_that_they_were_fitted_on(kind: str, tmp_path
         np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-12, err_msg=backend)
 
 
+def test_whole_numbers_that_are_categories_are_not_missing_among_numbers_that_may_be(tmp_path: Path) -> None:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    columns = ColumnTransformer([("numbers", SimpleImputer(), NUMBERS), ("categories", encoder, ["zip"])])
+    facts, expected, found = served(make_pipeline(columns, LinearSVC()).fit(TABLE, TARGET), tmp_path)
+    assert facts["in_library"] == []
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_categories_that_are_missing_in_two_ways_are_refused(tmp_path: Path) -> None:
     objects = np.array([(True, False, None, np.nan)[nth % 4] for nth in range(ROWS)], dtype=object)
     columns = ColumnTransformer([("members", OneHotEncoder(), [0])])
