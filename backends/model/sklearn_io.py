@@ -59,6 +59,8 @@ def has_several_targets(classifier: Any) -> bool:
     last = last_of(classifier)
     if hasattr(last, "best_estimator_"):
         return has_several_targets(last.best_estimator_)
+    if hasattr(last, "estimator_") and hasattr(last, "support_"):  # of a selection of columns, which asks it
+        return has_several_targets(last.estimator_)
     if isinstance(getattr(last, "classes_", None), list) or getattr(last, "multilabel_", False):
         return True
     if "multilabel" in getattr(getattr(last, "_label_binarizer", None), "y_type_", ""):

@@ -51,9 +51,10 @@ class PayloadTable:
 def left_out(names: Sequence[str] | None, feature_names: Sequence[str]) -> frozenset[int]:
     """Return the positions of columns that :func:`rows_for` leaves out, whatever is in them: the model has features of
     other ``names``."""
-    if names is None or not set(names) & set(feature_names):
+    wanted = set(feature_names)
+    if names is None or wanted.isdisjoint(names):
         return frozenset()
-    return frozenset(nth for nth, name in enumerate(names) if name not in set(feature_names))
+    return frozenset(nth for nth, name in enumerate(names) if name not in wanted)
 
 
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:

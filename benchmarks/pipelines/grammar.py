@@ -21,13 +21,14 @@ def drawn_pipeline(customers: Customers, seed: int) -> tuple[str, Any]:
     """Return a pipeline and what it is made of. One that does not fit the table is drawn again."""
     draw = np.random.default_rng(seed)
     while True:
-        target = str(draw.choice(["left", "grade", "spent"]))
+        target = str(draw.choice(["left", "grade", "spent", "left and grade"]))
         last = _last(draw, target)
         pipeline = _pipeline(draw, last)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                pipeline.fit(customers.table, getattr(customers, target))
+                targets = [getattr(customers, name) for name in target.split(" and ")]
+                pipeline.fit(customers.table, targets[0] if len(targets) == 1 else np.column_stack(targets))
         except (ValueError, TypeError):
             continue
         return _told(pipeline), pipeline
@@ -148,6 +149,7 @@ def _last(draw: np.random.Generator, target: str) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.multioutput import MultiOutputClassifier
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from xgboost import XGBClassifier, XGBRegressor
 
@@ -173,6 +175,16 @@ def _last(draw: np.random.Generator, target: str) -> Any:
             ),
             lambda: ensemble.BaggingRegressor(n_estimators=5, random_state=0),
         ]
+    elif target == "left and grade":
+        options = [
+            lambda: MultiOutputClassifier(linear_model.LogisticRegression(max_iter=200)),
+            lambda: MultiOutputClassifier(XGBClassifier(**boosted)),
+            lambda: MultiOutputClassifier(LGBMClassifier(verbose=-1, **boosted)),
+            lambda: MultiOutputClassifier(ensemble.HistGradientBoostingClassifier(max_iter=20, random_state=0)),
+            lambda: MultiOutputClassifier(ensemble.AdaBoostClassifier(n_estimators=10, random_state=0)),
+            lambda: ensemble.RandomForestClassifier(**grown),
+            lambda: neighbors.KNeighborsClassifier(),
+        ]
     else:
         options = [
             lambda: XGBClassifier(**boosted),
@@ -183,6 +195,7 @@ def _last(draw: np.random.Generator, target: str) -> Any:
             lambda: ensemble.ExtraTreesClassifier(**grown),
             lambda: ensemble.GradientBoostingClassifier(**grown),
             lambda: tree.DecisionTreeClassifier(max_depth=depth),
+            lambda: ensemble.AdaBoostClassifier(n_estimators=20, random_state=0),
             lambda: ensemble.BaggingClassifier(n_estimators=5, random_state=0),
             lambda: linear_model.LogisticRegression(max_iter=200),
             lambda: linear_model.SGDClassifier(loss="log_loss", random_state=0),
