@@ -161,8 +161,7 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
         sigmoids = {output.name for output in model.signature.output_tensors if output.of_sigmoid}
         largest = np.minimum(1, _scales(model, magnitude, over_rows=True))
         # Probabilities of rows that are all of one class are one minus the others', however small they are.
-        of_classes = model.signature.task in (Task.BINARY, Task.MULTICLASS, Task.LABELS)
-        rounding = float(np.finfo(np.float32).eps) * (1 if of_classes else largest)
+        rounding = float(np.finfo(np.float32).eps) * (1 if model.signature.task.is_of_classes else largest)
         relative, absolute = zeros + TENSOR_TOLERANCE, TENSOR_TOLERANCE * _scales(model, magnitude) + rounding
         if model.ends_in_sum and model.signature.task is Task.REGRESSION:
             absolute += _SUM_TOLERANCE * _scales(model, magnitude, over_rows=True)
@@ -178,7 +177,7 @@ def _tolerances(model: Model, reference: np.ndarray) -> tuple[np.ndarray, np.nda
     if model.trees.objective in CLASS_NUMBER_OBJECTIVES:
         return zeros, zeros
     if model.trees.objective in LOG_LINK_OBJECTIVES or (
-        model.signature.task in (Task.BINARY, Task.MULTICLASS) and model.trees.objective != "binary:logitraw"
+        model.signature.task.is_of_classes and model.trees.objective != "binary:logitraw"
     ):
         return unit * (1 + np.abs(np.log(np.maximum(magnitude, TINY)))), zeros + TINY
     return zeros + unit, zeros + unit * magnitude.max(initial=0)

@@ -42,10 +42,10 @@ def convert(model: Model, workdir: Path, backend: str) -> Mapping[str, Any]:
     CompileFailed with skl2onnx's own reason.
 
     Steps before trees compute in float64: one rounding may be another leaf, which few rows show."""
-    if _NEIGHBOURS in model.file.read_bytes():
-        raise CompileFailed(backend, "ONNX Runtime may choose other neighbours than scikit-learn at equal distances")
     if model.signature.task is Task.LABELS:
         raise CompileFailed(backend, "skl2onnx writes the probabilities of several targets in a form of its own")
+    if _NEIGHBOURS in model.file.read_bytes():
+        raise CompileFailed(backend, "ONNX Runtime may choose other neighbours than scikit-learn at equal distances")
     estimator, signature = unpickled(model), model.signature
     method = prediction_method(estimator, signature.task)
     file = workdir / "model.onnx"

@@ -35,6 +35,7 @@ def inspect_catboost(path: Path, model_format: Format, folder: Path) -> Inspecti
     forest = forest_of(treelite_trees(trees_of_catboost(document, len(names), meaning)), len(names))
     forest.save_splits(folder / "splits.npz")
     predictions = predicted(model, meaning, np.zeros((3, len(names)), dtype=np.float32), threads=1)
+    several = predictions.ndim == 2 and meaning.task in (Task.REGRESSION, Task.LABELS)
     made_up = [str(nth) for nth in range(len(names))]
     return Inspection(
         format=model_format,
@@ -51,7 +52,7 @@ def inspect_catboost(path: Path, model_format: Format, folder: Path) -> Inspecti
             objective=loss,
             booster="catboost",
             categorical_splits=False,
-            peculiarities=("multi_target",) if meaning.task is Task.REGRESSION and predictions.ndim == 2 else (),
+            peculiarities=("multi_target",) if several else (),
         ),
         splits_name="splits.npz",
     )

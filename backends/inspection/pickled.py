@@ -3,7 +3,6 @@ as the file that its library reads. Runs in the inspection's child process."""
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from servefit.backends.model.booster_categories import categories_of, doubt_of, 
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
-from servefit.backends.model.sklearn_io import has_several_targets, predict
+from servefit.backends.model.sklearn_io import has_several_targets, learner_of, predict
 from servefit.backends.model.sklearn_steps import last_of
 from servefit.backends.model.types import Format, Library, Signature, Signs, Task, TreeStructure
 from servefit.backends.model.width import check_width
@@ -239,10 +238,10 @@ def _task(estimator: Any, name: str) -> Task:
     if not is_classifier(estimator):
         raise UnsupportedModel(f"a {name}, which is no classifier, regressor or outlier detector")
     are_several, classes = has_several_targets(estimator), estimator.classes_
+    of_labels = are_several and not isinstance(classes, list)  # of which predict gives whether a row has each
     targets = classes if isinstance(classes, list) else [classes]
     are_numbers = all(np.asarray(target).dtype.kind in "biuf" for target in targets)
-    # Of labels that a row has several of, predict gives whether it has each.
-    if not hasattr(estimator, "predict_proba") and not (are_numbers or (are_several and len(targets) == 1)):
+    if not (hasattr(estimator, "predict_proba") or are_numbers or of_labels):
         raise UnsupportedModel(f"a {name} without predict_proba whose classes are not numbers")
     if are_several:
         return Task.LABELS
@@ -252,7 +251,16 @@ def _task(estimator: Any, name: str) -> Task:
 def _predict_once(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without the names of their columns
-        return predict(estimator, task, rows, frame)
+        predictions = predict(estimator, task, rows, frame)
+        if task in (Task.BINARY, Task.MULTICLASS):
+            shape = np.shape(estimator.predict(rows[:1] if frame is None else frame(rows[:1])))
+            if len(shape) > 1 and shape[1] > 1:
+                name = type(last_of(estimator)).__name__
+                raise UnsupportedModel(
+                    f"a {name} that predicts {shape[1]} targets, in a way that is not known",
+                    remedy="fit it in a MultiOutputClassifier of scikit-learn",
+                )
+        return predictions
 
 
 def _as_it_predicts(estimator: Any, task: Task, features: int) -> tuple[Signs, np.ndarray]:
@@ -334,7 +342,7 @@ def _end_of(estimator: Any) -> tuple[bool, bool]:
 def _objective_of(ensemble: Any) -> str:
     """Return the name that an ensemble's library has for what its leaves were fitted to."""
     if hasattr(ensemble, "get_booster"):
-        return str(json.loads(ensemble.get_booster().save_config())["learner"]["objective"]["name"])
+        return str(learner_of(ensemble)["objective"]["name"])
     if hasattr(ensemble, "get_all_params"):  # of CatBoost
         return str(ensemble.get_all_params()["loss_function"]).partition(":")[0]
     return str(getattr(ensemble, "objective_", getattr(ensemble, "loss", "")))

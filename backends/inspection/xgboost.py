@@ -86,7 +86,7 @@ def _trees(path: Path, booster: Booster, learner: dict[str, Any], folder: Path) 
     parallel_trees = int(gbtree["gbtree_model_param"]["num_parallel_tree"])
     objective = learner["objective"]["name"]
     peculiarities = []
-    if int(learner["learner_model_param"].get("num_target", "1")) > 1:
+    if _targets(learner) > 1:
         peculiarities.append("multi_target")
     if objective == "reg:quantileerror":
         peculiarities.append("quantile")
@@ -109,7 +109,7 @@ def _signature(booster: Booster, learner: dict[str, Any]) -> Signature:
     rows[1], rows[2] = 1, np.nan
     predictions = booster.predict(rows)
     return Signature(
-        task=_task(learner["objective"]["name"]),
+        task=_task(learner["objective"]["name"], _targets(learner)),
         features=features,
         outputs=1 if predictions.ndim == 1 else predictions.shape[1],
         feature_names=booster.feature_names,
@@ -117,6 +117,10 @@ def _signature(booster: Booster, learner: dict[str, Any]) -> Signature:
     )
 
 
-def _task(objective: str) -> Task:
-    kinds = {"binary": Task.BINARY, "multi": Task.MULTICLASS, "rank": Task.RANKING}
+def _targets(learner: dict[str, Any]) -> int:
+    return int(learner["learner_model_param"].get("num_target", "1"))
+
+
+def _task(objective: str, targets: int) -> Task:
+    kinds = {"binary": Task.BINARY if targets == 1 else Task.LABELS, "multi": Task.MULTICLASS, "rank": Task.RANKING}
     return kinds.get(objective.partition(":")[0], Task.REGRESSION)

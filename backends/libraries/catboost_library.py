@@ -33,6 +33,7 @@ _MEANINGS = {
     **dict.fromkeys(("Logloss", "CrossEntropy", "Focal"), _BINARY),
     "MultiClass": Meaning(Task.MULTICLASS, "Probability", "softmax"),
     "MultiClassOneVsAll": Meaning(Task.MULTICLASS, "Probability", "multiclass_ova"),
+    **dict.fromkeys(("MultiLogloss", "MultiCrossEntropy"), Meaning(Task.LABELS, "Probability", "sigmoid")),
     **dict.fromkeys(("Poisson", "Tweedie"), _EXPONENT),
     **dict.fromkeys(("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE"), _RANKING),
     **dict.fromkeys(
@@ -42,7 +43,7 @@ _MEANINGS = {
 """By CatBoost's names of losses; any other is one of a regression."""
 
 _SCRIPT = "serve it by a script: code/inference.py beside it, and --trust-code"
-_UNSERVED = ("MultiLogloss", "MultiCrossEntropy", "RMSEWithUncertainty")
+_UNSERVED = ("RMSEWithUncertainty",)
 """Losses whose predictions are of a kind that no task of servefit has."""
 
 

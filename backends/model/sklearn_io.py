@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def prediction_method(estimator: Any, task: Task) -> str:
     """Return the method whose result is the prediction: probabilities where there are any, the score of an outlier
     detector, else what ``predict`` gives."""
-    if task in (Task.BINARY, Task.MULTICLASS, Task.LABELS) and hasattr(estimator, "predict_proba"):
+    if task.is_of_classes and hasattr(estimator, "predict_proba"):
         return "predict_proba"
     return "decision_function" if task is Task.OUTLIER else "predict"
 
@@ -41,8 +41,15 @@ def predict(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = 
 
 
 def as_array(output: Any, *, second: bool) -> np.ndarray:
-    """Return what a method of an estimator gave as numbers, (rows,) or (rows, outputs): the ``second`` of two columns
-    alone, and side by side what is listed for several targets, of those with two classes the second."""
+    """Return ``output``, what a method of an estimator gave, as numbers.
+
+    Args:
+        output: An array, a sparse matrix, or of several targets a list with the probabilities of each.
+        second: Take the second of two columns alone, the probability of the second class.
+
+    Returns:
+        (rows,) or (rows, outputs): of a list all targets side by side, of a target of two classes the second.
+    """
     if isinstance(output, list):
         output = np.concatenate([shares[:, shares.shape[1] == 2 :] for shares in output], axis=1)
     predictions = np.asarray(output.toarray() if hasattr(output, "toarray") else output)
@@ -65,7 +72,14 @@ def has_several_targets(classifier: Any) -> bool:
         return True
     if "multilabel" in getattr(getattr(last, "_label_binarizer", None), "y_type_", ""):
         return True
+    if hasattr(last, "get_all_params"):  # of CatBoost
+        return str(last.get_all_params()["loss_function"]).startswith(("MultiLogloss", "MultiCrossEntropy"))
     if not hasattr(last, "get_booster"):
         return False
-    learner = json.loads(last.get_booster().save_config())["learner"]
-    return int(learner["learner_model_param"].get("num_target", 1)) > 1
+    return int(learner_of(last)["learner_model_param"].get("num_target", 1)) > 1
+
+
+def learner_of(estimator: Any) -> dict[str, Any]:
+    """Return the learner's part of the configuration that an estimator of XGBoost was fitted with."""
+    learner: dict[str, Any] = json.loads(estimator.get_booster().save_config())["learner"]
+    return learner

@@ -87,6 +87,11 @@ class Task(StrEnum):
     OUTLIER = "outlier detection"
     TENSOR = "tensor"
 
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the outputs are probabilities of classes, scores of them, or classes."""
+        return self in (Task.BINARY, Task.MULTICLASS, Task.LABELS)
+
 
 class Signs(StrEnum):
     """The signs of the numbers that a model was seen to take, in the order in which they are tried: steps that take

@@ -106,17 +106,15 @@ def _of_several_targets(read: Read, estimator: Any, method: str, sample: Sample)
 
 
 def _stacking(read: Read, estimator: Any, method: str, sample: Sample) -> PipelineStep | None:
+    if has_several_targets(estimator.final_estimator_) or (estimator.passthrough and sample.places is not None):
+        return None
     parts, steps = [], []
     for (name, _), inner, asked in zip(
         _kept(estimator.estimators), estimator.estimators_, estimator.stack_method_, strict=True
     ):
         steps.append(read(inner, asked, sample, name))
         parts.append(predicted(inner, asked, sample.theirs).reshape(len(dense(sample.ours)), -1))
-    if has_several_targets(estimator.final_estimator_):
-        return None
     if estimator.passthrough:
-        if sample.places is not None:
-            return None
         parts.append(dense(sample.ours))
     behind = np.concatenate(parts, axis=1)
     last = read(estimator.final_estimator_, method, Sample(behind, behind, None), "final_estimator")

@@ -137,8 +137,8 @@ def as_ensemble(estimator: Any) -> Any:
 
 def as_forest_of_scores(boosted: Any) -> Any:
     """Return a random forest of scikit-learn that predicts the scores of an ``AdaBoostClassifier`` of decision trees:
-    of two classes the score of the second, else one a class; None where it has others. Each tree gives the class that
-    its leaf has most of its weight, and that class the weight of the tree [Zhu et al. 2009, SAMME]."""
+    of two classes the score of the second, else one a class; None where its estimators are no decision trees. Each tree
+    votes, with its weight, for the class that has the largest share of the leaf [Zhu et al. 2009, SAMME]."""
     import sklearn.ensemble
     import sklearn.tree
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from catboost import CatBoostClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.feature_selection import RFE, RFECV
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -23,6 +26,7 @@ from tests.backends.pipelines.test_steps import TABLE, of_columns, served
 from tests.column_pipelines import opened, predictor
 from xgboost import XGBClassifier
 
+from servefit.backends.model import Model
 from servefit.backends.model.types import Task
 from servefit.backends.quality.scored import scored_columns
 from servefit.errors import SpecError, UnsupportedModel
@@ -49,6 +53,10 @@ def boosted() -> Any:
     return XGBClassifier(n_estimators=5, n_jobs=1)
 
 
+def cat_boosted(loss: str) -> Any:
+    return CatBoostClassifier(iterations=5, loss_function=loss, verbose=0, thread_count=1, allow_writing_files=False)
+
+
 SEVERAL: dict[str, tuple[Any, np.ndarray]] = {
     "targets of two and three classes": (MultiOutputClassifier(LogisticRegression()), TARGETS),
     "targets of names": (MultiOutputClassifier(LogisticRegression()), NAMES),
@@ -68,6 +76,11 @@ OTHERS: dict[str, tuple[Any, np.ndarray]] = {
     "neighbours": (KNeighborsClassifier(3), TARGETS),
     "two labels by boosting": (boosted(), TWO),
     "three labels by boosting": (boosted(), LABELS),
+    "two labels by CatBoost": (cat_boosted("MultiLogloss"), TWO),
+    "three labels by CatBoost": (cat_boosted("MultiLogloss"), LABELS),
+    "shares of two labels by CatBoost": (cat_boosted("MultiCrossEntropy"), TWO * 0.9),
+    "two labels by boosting of chosen columns": (RFE(boosted(), n_features_to_select=2), TWO),
+    "labels by a ridge of chosen columns": (RFECV(RidgeClassifier(), cv=2), TWO),
     "a chain": (ClassifierChain(LogisticRegression()), LABELS),
     "labels without probabilities": (OneVsRestClassifier(LinearSVC()), LABELS),
     "labels by a ridge": (RidgeClassifier(), LABELS),
@@ -129,6 +142,44 @@ def test_a_single_forest_of_several_targets_is_served_by_scikit_learn(tmp_path: 
 def test_names_without_probabilities_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="without predict_proba whose classes are not numbers"):
         opened(behind_a_scaler(MultiOutputClassifier(LinearSVC()), NAMES), tmp_path)
+
+
+def test_names_of_one_target_without_probabilities_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="without predict_proba whose classes are not numbers"):
+        opened(behind_a_scaler(MultiOutputClassifier(LinearSVC()), NAMES[:, 1:]), tmp_path)
+
+
+class OfTwoLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of another library that says of its labels nothing but what it predicts."""
+
+    def fit(self, rows: np.ndarray, _target: np.ndarray) -> OfTwoLabels:
+        self.classes_, self.n_features_in_ = np.arange(2), rows.shape[1]
+        return self
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        return np.full((len(rows), 2), 0.75)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return np.ones((len(rows), 2))
+
+
+def test_targets_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="a OfTwoLabels that predicts 2 targets, in a way that is not known"):
+        opened(behind_a_scaler(OfTwoLabels(), TWO), tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("target", [TWO, LABELS])
+@pytest.mark.parametrize("estimator", [boosted(), cat_boosted("MultiLogloss")])
+def test_boosters_of_labels_alone_are_compiled_as_trees(estimator: Any, target: np.ndarray) -> None:
+    model = Model.load(estimator.fit(ROWS, target))
+    assert (model.signature.task, model.signature.outputs) == (Task.LABELS, target.shape[1])
+    for backend in ("forest", "onnxruntime", "treelite"):
+        np.testing.assert_allclose(
+            predictor(model, backend).predict(ROWS.astype(np.float32)), estimator.predict_proba(ROWS), rtol=1e-5
+        )
+    with pytest.raises(SpecError, match="predicts several targets"):
+        scored_columns(model.signature)
 
 
 def test_labels_of_one_target_do_not_score_several(tmp_path: Path) -> None:
