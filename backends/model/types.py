@@ -267,6 +267,12 @@ class Signature(Stored, frozen=True, kw_only=True):
         return bool(self.sizes) and not self.output_tensors and all(one.shape in ((), (1,)) for one in self.inputs)
 
     @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of the columns of a row: of features, or of the inputs of a table whose columns are of different
+        kinds. A network has none."""
+        return tuple(one.name for one in self.inputs) if self.has_columns else self.feature_names
+
+    @property
     def takes_any_float(self) -> bool:
         """True if rows are float32 or float64, and every input takes any finite value of that type, as in a table."""
         if self.integer_features or self.sizes:

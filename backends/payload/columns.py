@@ -18,6 +18,7 @@ import numpy as np
 
 from servefit.backends.payload.delimited import is_missing_text, records_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, number, objects
+from servefit.backends.payload.json_forms import form_of, names_of_columns
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
 from servefit.errors import PayloadMismatch
 
@@ -212,19 +213,16 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
     return objects([value.item() if isinstance(value, np.generic) else value for value in values])
 
 
-def cells_of(document: Any, signature: Signature) -> tuple[list[Any], list[str] | None] | None:
+def cells_of(document: Any, signature: Signature, source: str) -> tuple[list[Any], Sequence[str] | None] | None:
     """Return the rows of a JSON document that lists cells, and their names where it has them: ``{"columns", "data"}``,
     ``{"instances": rows}``, ``{"features": row}``, rows, or one row; None for any other. Where the model has one
-    column, cells are rows."""
+    column, cells are rows. Raises PayloadMismatch."""
     names = None
     rows = document
     if isinstance(document, Mapping):
-        for key in ("instances", "data", "features"):
-            if isinstance(document.get(key), list):
-                rows = document[key]
-                break
-        columns = document.get("columns")
-        names = [str(name) for name in columns] if isinstance(columns, list) else None
+        form = form_of(document, signature.column_names, source)
+        rows = None if form is None else document[form]
+        names = names_of_columns(document, source) if form == "data" else None
     if not isinstance(rows, list) or not rows or any(isinstance(row, Mapping) for row in rows):
         return None
     if not all(isinstance(row, list) for row in rows):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from servefit.backends.payload.exact import MAX_WHOLE
+from servefit.backends.payload.json_forms import form_of, is_row, names_of_columns, without_frame
 from servefit.backends.payload.parts import TensorPart
 from servefit.backends.payload.table import (
     MAX_COLUMNS,
@@ -30,8 +31,6 @@ from servefit.backends.payload.table import (
     not_a_number,
 )
 from servefit.errors import PayloadMismatch
-
-_WRAPPERS = ("instances", "data", "inputs", "features")
 
 
 class _Doubled(Exception):
@@ -73,10 +72,10 @@ def read_json(path: Path, source: str, feature_names: Sequence[str]) -> PayloadT
     return json_table(_read_text(path, source), source, feature_names)
 
 
-def read_documents(path: Path, source: str) -> list[Any]:
+def read_documents(path: Path, source: str, feature_names: Sequence[str]) -> list[Any]:
     """Return the one JSON document in a file, or those in its lines. Raises PayloadMismatch, also for an object that
     has a name twice."""
-    return named_documents(_read_text(path, source), source)
+    return named_documents(_read_text(path, source), source, feature_names)
 
 
 def _read_text(path: Path, source: str) -> str:
@@ -108,7 +107,7 @@ def json_table(
 def _read(
     text: str, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int, booleans: bool
 ) -> PayloadTable:
-    parts = [_rows(_unwrapped(document), source, most_columns) for document in _each_document(text, source)]
+    parts = [_rows(document, source, feature_names, most_columns) for document in _each_document(text, source)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]
@@ -123,26 +122,18 @@ def _read(
     return PayloadTable(values=matrix(source, rows), names=names, total_rows=len(cells), parts=tensors)
 
 
-def named_documents(text: str, source: str) -> list[Any]:
+def named_documents(text: str, source: str, feature_names: Sequence[str]) -> list[Any]:
     """Return the one document that ``text`` is, or those in its lines; of MLflow's data frames what is in them. Raises
     PayloadMismatch, also for an object that has a name twice: else the last one counts."""
     try:
-        return [_unwrapped(document) for document in _each_document(text, source, _STRICT_DECODER)]
+        documents = list(_each_document(text, source, _STRICT_DECODER))
     except _Doubled as error:
         raise PayloadMismatch(
             source, expected="each name once in an object", got=f"{error.args[0]!r:.60} twice"
         ) from error
     except RecursionError as error:
         raise too_deep(source) from error
-
-
-def _unwrapped(document: Any) -> Any:
-    """Return what is in a data frame as MLflow's scoring server takes it; any other document as it is."""
-    if isinstance(document, dict):
-        for name, form in (("dataframe_split", dict), ("dataframe_records", list)):
-            if isinstance(document.get(name), form):
-                return document[name]
-    return document
+    return [without_frame(document, feature_names, source) for document in documents]
 
 
 def too_deep(source: str, expected: str = "JSON") -> PayloadMismatch:
@@ -191,33 +182,33 @@ def _too_long(source: str, error: ValueError) -> PayloadMismatch:
     return PayloadMismatch(source, expected="JSON", got=str(error))
 
 
-def _rows(document: Any, source: str, most_columns: int) -> _Rows:
+def _rows(document: Any, source: str, feature_names: Sequence[str], most_columns: int) -> _Rows:
     """Return the rows of one document, whichever shape it has."""
+    document = without_frame(document, feature_names, source)
     if isinstance(document, list):
-        return _rows_of_list(document, source)
+        return _rows_of_list(document, source, feature_names)
     if not isinstance(document, dict):
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
-    for key in _WRAPPERS:
-        if isinstance(document.get(key), list):
-            content = document[key]
-            if key == "inputs" and content and all(isinstance(item, dict) and "data" in item for item in content):
-                check_width(source, len(content), most_columns)
-                return _rows_of_tensors(content, source)
-            rows = _rows_of_list(content, source)
-            columns = document.get("columns")
-            if key == "data" and rows.names is None and isinstance(columns, list):
-                return _Rows(rows.cells, tuple(str(column) for column in columns))
-            return rows
-    return _rows_of_objects([document], source)
+    form = form_of(document, feature_names, source)
+    if form is None:
+        return _rows_of_objects([document], source)
+    content = document[form]
+    if form == "inputs" and content and all(isinstance(item, dict) and "data" in item for item in content):
+        check_width(source, len(content), most_columns)
+        return _rows_of_tensors(content, source)
+    rows = _rows_of_list(content, source, feature_names)
+    if form == "data" and rows.names is None:
+        return _Rows(rows.cells, names_of_columns(document, source))
+    return rows
 
 
-def _rows_of_list(items: list[Any], source: str) -> _Rows:
+def _rows_of_list(items: list[Any], source: str, feature_names: Sequence[str]) -> _Rows:
     if not items:
         raise no_rows(source)
     if all(isinstance(item, list) for item in items):
         return _Rows(items)
     if all(isinstance(item, dict) for item in items):
-        if all(isinstance(item.get("features"), list) for item in items):
+        if all(isinstance(item.get("features"), list) and not is_row(item, feature_names) for item in items):
             return _Rows([item["features"] for item in items])
         return _rows_of_objects(items, source)
     if any(isinstance(item, list | dict) for item in items):

@@ -100,7 +100,7 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
             rows, total_rows = _read_tensors(path, source, signature)
             return _packed(rows, total_rows, signature, source)
         if signature is not None and signature.output_tensors and _is_json(_head(path)):
-            documents = read_documents(path, source)
+            documents = read_documents(path, source, _names(signature))
             if documents and holds_tensors(documents[0], signature):
                 return _packed(*rows_of_documents(documents, signature, source), signature, source)
         table = _read_table(path, source, signature)
@@ -168,7 +168,7 @@ def _read_tensors(path: Path, source: str, signature: Signature) -> tuple[np.nda
     if head.startswith(b"PK"):
         return _rows_of_arrays(load_npz(path, source), signature, source)
     if _is_json(head):
-        return rows_of_documents(read_documents(path, source), signature, source)
+        return rows_of_documents(read_documents(path, source, _names(signature)), signature, source)
     named = ", ".join(size.name for size in signature.sizes)
     expected = f"NPZ, NPY, JSON or JSON Lines, which tell the sizes of a request ({named})"
     try:
@@ -207,7 +207,7 @@ def _read_table(path: Path, source: str, signature: Signature | None) -> Payload
 
 
 def _names(signature: Signature | None) -> tuple[str, ...]:
-    return () if signature is None else signature.feature_names
+    return () if signature is None else signature.column_names
 
 
 def _is_json(head: bytes) -> bool:

@@ -76,7 +76,7 @@ def holds_tensors(document: Any, signature: Signature) -> bool:
         return False
     first = document
     if isinstance(document, dict):
-        if isinstance(document.get("inputs"), dict):
+        if isinstance(document.get("inputs"), dict) or _has_all_inputs(document, signature):
             return True
         first = document.get("instances", document)
         if first is document and {"data", "inputs", "features"} & document.keys():
@@ -86,6 +86,12 @@ def holds_tensors(document: Any, signature: Signature) -> bool:
     if isinstance(first, dict):
         return first.keys() != {"features"} and any(isinstance(value, list) for value in first.values())
     return isinstance(first, list) and any(isinstance(value, list) for value in first)
+
+
+def _has_all_inputs(document: Mapping[str, Any], signature: Signature) -> bool:
+    """Return whether an object has a value for each of a network's several inputs: then it is a request by name,
+    whatever else its keys mean."""
+    return len(signature.inputs) > 1 and all(one.name in document for one in signature.inputs)
 
 
 def rows_of_document(
@@ -104,13 +110,14 @@ def rows_of_document(
         }
         rows = rows_of_arrays(arrays, signature, source)
         return rows[:most_rows], len(rows)
-    if signature.has_columns and (listed := cells_of(document, signature)) is not None:
+    if signature.has_columns and (listed := cells_of(document, signature, source)) is not None:
         cells, names_of_cells = listed
         arrays = arrays_of_cells(cells[:most_rows], names_of_cells, signature, source)
         return rows_of_arrays(arrays, signature, source), len(cells)
     items = document
     if isinstance(document, dict):
-        items = document["instances"] if isinstance(document.get("instances"), list) else [document]
+        is_list = isinstance(document.get("instances"), list) and not _has_all_inputs(document, signature)
+        items = document["instances"] if is_list else [document]
     if not isinstance(items, list):
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
     if not items:

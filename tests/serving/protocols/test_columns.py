@@ -71,6 +71,7 @@ FORMS: dict[str, tuple[str, Any]] = {
     "features": ("application/json", {"features": list(ROW.values())}),
     "columns": ("application/json", {"inputs": {name: [value] for name, value in ROW.items()}}),
     "lines": ("application/jsonlines", ROW),
+    "an object with a key of another form": ("application/json", {"data": [[1]], **ROW, "features": [1]}),
 }
 
 

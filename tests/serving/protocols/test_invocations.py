@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from servefit.backends.model.types import Signature
+from servefit.backends.model.types import Signature, Task
 from servefit.backends.payload.json_rows import json_table
+from servefit.backends.payload.reading import read_payload
 from servefit.backends.payload.table import rows_for
-from servefit.serving.messages import Inference, Reply
+from servefit.errors import PayloadMismatch
+from servefit.serving.messages import Inference, Refused, Reply
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servefit.serving.config import EndpointConfig
 
 Decode = Callable[..., Inference]
 Rows = Callable[[Inference], list[list[float]]]
 
 NAN = float("nan")
+ABC = Signature(task=Task.REGRESSION, features=3, outputs=1, feature_names=("a", "b", "c"))
 WANTED = [[1, 2, 3], [4, 5, 6]]
 
 
@@ -49,6 +54,44 @@ WANTED = [[1, 2, 3], [4, 5, 6]]
 def test_json_in_the_shapes_of_model_servers(document: Any, invoke: Decode, rows_of: Rows) -> None:
     assert rows_of(invoke(json.dumps(document))) == WANTED
     assert rows_of(invoke("\ufeff \n" + json.dumps(document, indent=1))) == WANTED
+
+
+@pytest.mark.parametrize("other", ["instances", "data", "inputs", "features", "dataframe_records", "dataframe_split"])
+def test_an_object_with_all_of_the_models_names_is_a_row_whatever_else_it_has(
+    other: str, invoke: Decode, rows_of: Rows, tmp_path: Path
+) -> None:
+    value = {"columns": ["a"], "data": [[7]]} if other == "dataframe_split" else [[7, 8, 9]]
+    row = {"a": 1, "b": 2, "c": 3, other: value}
+    for document in (row, dict(reversed(row.items())), [row], {"instances": [row]}):
+        assert rows_of(invoke(json.dumps(document))) == [[1, 2, 3]]
+        file = tmp_path / "payload.json"
+        file.write_text(json.dumps(document))
+        assert read_payload(file, ABC).rows.tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (
+            {"data": [[1, 2, 3]], "instances": [[1, 2, 3]]},
+            "expected rows under one key, got rows under 'instances' and",
+        ),
+        ({"features": [1, 2, 3], "instances": [[1, 2, 3]]}, "got rows under 'instances' and 'features'"),
+        ({"data": [], "dataframe_records": []}, "got rows under 'data' and 'dataframe_records'"),
+        ({"dataframe_split": {"columns": ["a", "b", "c"]}}, "expected 'data', a list of rows, in 'dataframe_split'"),
+        ({"dataframe_split": {"columns": "abc", "data": [[1, 2, 3]]}}, "expected a list of names in 'columns'"),
+        ({"columns": ["a", ["b"], "c"], "data": [[1, 2, 3]]}, "expected a list of names in 'columns'"),
+    ],
+)
+def test_objects_of_two_forms_or_of_none_are_refused_as_in_a_file(
+    document: Any, reason: str, invoke: Decode, tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match=reason):
+        invoke(json.dumps(document))
+    file = tmp_path / "payload.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(PayloadMismatch, match=reason):
+        read_payload(file, ABC)
 
 
 @pytest.mark.parametrize(

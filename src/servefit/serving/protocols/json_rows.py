@@ -6,10 +6,12 @@ straight into lists of numbers; whatever else is left to it, which also finds th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from servefit.backends.payload.json_forms import FORMS
 from servefit.backends.payload.json_rows import json_table, named_documents
 from servefit.backends.payload.tensors import holds_tensors, rows_of_documents
 from servefit.serving.messages import Refused, TakesLong
@@ -41,19 +43,22 @@ _FEW_LISTS = 64
 """Each list or object of a request that has sizes of its own takes some 10 us to look at, and each shape 100."""
 
 
-class _Document(msgspec.Struct):
-    """The keys that the payload reader looks for, in its order; it does not mind any others."""
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """An object with rows under one key. What else it may have is read by the payload reader."""
 
     instances: list[_Row | _Object] | None = None
-    data: msgspec.Raw | None = None
-    inputs: msgspec.Raw | None = None
     features: _Row | None = None
+    signature_name: str | None = None
+    parameters: msgspec.Raw | None = None
 
 
 _LIST = msgspec.json.Decoder(list[Cell | _Row | _Object])
 _DOCUMENT = msgspec.json.Decoder(_Document)
 _OBJECT = msgspec.json.Decoder(_Object)
 _LINE = msgspec.json.Decoder(_Row | _Object)
+_USUAL = b'{"instances"'
+_IN_FORM = re.compile(rb'\s*\{\s*"(?:instances|features|signature_name|parameters)"')
+_KEYS = frozenset(_Document.__struct_fields__)
 _ODD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, AttributeError, TypeError)
 
 
@@ -78,7 +83,7 @@ def _rows(
         raise_for_long_body(body, at_once=at_once)
         if at_once and body.count(b"{") + body.count(b"[") > _FEW_LISTS:
             raise TakesLong
-        return _rows_of_tensors(_documents(body), signature, limits)
+        return _rows_of_tensors(_documents(body, signature.column_names), signature, limits)
     try:
         if len(body) > MAX_ORDINARY_BYTES:
             raise_for_extreme_numbers(body)
@@ -99,12 +104,14 @@ def _cells_of_document(body: bytes, names: Sequence[str]) -> list[Any] | None:
     if body[:1] != b"{":
         items = _LIST.decode(body)
         return _cells(items, names) if items and type(items[0]) in (list, dict) else [items]
+    if not body.startswith(_USUAL) and _IN_FORM.match(body) is None:
+        row = _OBJECT.decode(body)
+        return None if not FORMS.keys().isdisjoint(row) else _cells([row], names)
     document = _DOCUMENT.decode(body)
-    if document.instances is not None:
-        return _cells(document.instances, names)
-    if document.data is not None or document.inputs is not None:
+    instances, features = document.instances, document.features
+    if (instances is None) == (features is None) or (0 < len(names) <= len(_KEYS) and _KEYS.issuperset(names)):
         return None
-    return _cells([_OBJECT.decode(body)], names) if document.features is None else [document.features]
+    return [features] if instances is None else _cells(instances, names)
 
 
 def _cells_of_lines(body: bytes, names: Sequence[str]) -> list[Any] | None:
@@ -121,13 +128,13 @@ def _cells(items: list[Any], names: Sequence[str]) -> list[Any] | None:
     if any(item.keys() != first.keys() for item in items):
         return None
     if type(first.get("features")) is list:
-        return [item["features"] for item in items]
+        return [item["features"] for item in items] if len(first) == 1 else None
     # The payload reader leaves out what the model does not ask for.
     return [[item[name] for name in names] for item in items] if len(first) == len(names) else None
 
 
-def _documents(body: bytes) -> list[Any]:
-    return named_documents(_text(body), _SOURCE)
+def _documents(body: bytes, names: Sequence[str]) -> list[Any]:
+    return named_documents(_text(body), _SOURCE, names)
 
 
 def _rows_of_tensors(documents: list[Any], signature: Signature, limits: Limits) -> np.ndarray:
@@ -145,7 +152,7 @@ def _text(body: bytes) -> str:
 
 def _any_rows(body: bytes, signature: Signature, limits: Limits) -> np.ndarray:
     if signature.output_tensors:
-        documents = _documents(body)
+        documents = _documents(body, signature.column_names)
         if documents and holds_tensors(documents[0], signature):
             return _rows_of_tensors(documents, signature, limits)
     most_columns = signature.features + SPARE_COLUMNS
