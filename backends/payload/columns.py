@@ -18,6 +18,7 @@ import numpy as np
 
 from servefit.backends.payload.delimited import is_missing_text, records_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, number, objects
+from servefit.backends.payload.frames import frame_columns
 from servefit.backends.payload.json_forms import form_of, names_of_columns
 from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
 from servefit.errors import PayloadMismatch
@@ -187,17 +188,19 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
     if isinstance(source, Sequence) and source and all(isinstance(item, Mapping) for item in source):
         names = list(dict.fromkeys(str(name) for item in source for name in item))
         source = {name: [item.get(name) for item in source] for name in names}
-    if hasattr(source, "columns") or isinstance(source, Mapping):
-        keys = list(source.columns if hasattr(source, "columns") else source)
-        names = [str(key) for key in keys]
+    frame = frame_columns(source)
+    if frame is not None or isinstance(source, Mapping):
+        keys = list(source) if frame is None else range(len(frame.names))
+        names = [str(key) for key in keys] if frame is None else list(frame.names)
         wanted = [one.name for one in signature.inputs]
         if len(names) == len(wanted) and all(_NAMELESS.fullmatch(name) for name in wanted):
             names = wanted  # those of the table are as good as none
         of_table = dict(zip(names, keys, strict=True))
-        columns = {name: _objects(list(source[of_table[name]])) for name in checked_names(names, signature, where)}
+        read = source.__getitem__ if frame is None else frame.read
+        columns = {name: _objects(list(read(of_table[name]))) for name in checked_names(names, signature, where)}
         return Columns(
             arrays={name: column[:MAX_ROWS] for name, column in columns.items()},
-            total_rows=max(map(len, columns.values())),
+            total_rows=max(map(len, columns.values())) if frame is None else frame.total_rows,
             unused=unused_names(names, signature),
         )
     if isinstance(source, str | bytes) or not hasattr(source, "__iter__"):

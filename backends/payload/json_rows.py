@@ -191,7 +191,7 @@ def _rows(document: Any, source: str, feature_names: Sequence[str], most_columns
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
     form = form_of(document, feature_names, source)
     if form is None:
-        return _rows_of_objects([document], source)
+        return _rows_of_objects([document], source, feature_names)
     content = document[form]
     if form == "inputs" and content and all(isinstance(item, dict) and "data" in item for item in content):
         check_width(source, len(content), most_columns)
@@ -210,21 +210,25 @@ def _rows_of_list(items: list[Any], source: str, feature_names: Sequence[str]) -
     if all(isinstance(item, dict) for item in items):
         if all(isinstance(item.get("features"), list) and not is_row(item, feature_names) for item in items):
             return _Rows([item["features"] for item in items])
-        return _rows_of_objects(items, source)
+        return _rows_of_objects(items, source, feature_names)
     if any(isinstance(item, list | dict) for item in items):
         raise PayloadMismatch(source, expected="rows that are all lists or all objects", got="a mixture")
     return _Rows([items])
 
 
-def _rows_of_objects(items: Sequence[Mapping[str, Any]], source: str) -> _Rows:
+def _rows_of_objects(items: Sequence[Mapping[str, Any]], source: str, feature_names: Sequence[str]) -> _Rows:
+    """Return the cells of objects that all have the same names; only some may have one that is left out."""
     names = tuple(items[0])
-    for number, item in enumerate(items, start=1):
-        if item.keys() != items[0].keys():
-            odd = min(item.keys() ^ items[0].keys())
-            raise PayloadMismatch(
-                source, expected=f"the names of row 1 in row {number}", got=f"a difference in {odd!r:.60}"
-            )
-    return _Rows([[item[name] for name in names] for item in items], names)
+    if any(item.keys() != items[0].keys() for item in items):
+        names = tuple(dict.fromkeys(name for item in items for name in item))
+        unused = left_out(names, feature_names)
+        wanted = {name for nth, name in enumerate(names) if nth not in unused}
+        for number, item in enumerate(items, start=1):
+            if odd := wanted & (item.keys() ^ items[0].keys()):
+                raise PayloadMismatch(
+                    source, expected=f"the names of row 1 in row {number}", got=f"a difference in {min(odd)!r:.60}"
+                )
+    return _Rows([[item.get(name) for name in names] for item in items], names)
 
 
 def _rows_of_tensors(tensors: Sequence[Mapping[str, Any]], source: str) -> _Rows:

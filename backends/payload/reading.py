@@ -24,10 +24,11 @@ from servefit.backends.payload.bodies import Bodies, bodies_payload
 from servefit.backends.payload.columns import Columns, columns_of_objects, read_columns
 from servefit.backends.payload.delimited import read_delimited
 from servefit.backends.payload.exact import EXACT, joined, of_objects
+from servefit.backends.payload.frames import frame_columns, table_of_frame
 from servefit.backends.payload.json_rows import read_documents, read_json
-from servefit.backends.payload.parquet import MAGIC, read_parquet, table_of
+from servefit.backends.payload.parquet import MAGIC, read_parquet
 from servefit.backends.payload.synthetic import synthetic_payload
-from servefit.backends.payload.table import MAX_ROWS, PayloadTable, left_out, rows_for, unused_columns
+from servefit.backends.payload.table import MAX_ROWS, PayloadTable, rows_for, table_of_columns, unused_columns
 from servefit.backends.payload.tensors import holds_tensors, rows_of_arrays, rows_of_documents, rows_of_requests
 from servefit.backends.payload.types import Payload, used_sizes
 from servefit.checks import check_whole
@@ -93,7 +94,7 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
         if _head(path).startswith(b"\x1f\x8b"):
             return _read_archive(path, source, signature)
         if _head(path).startswith(MAGIC) and not is_text(_head(path)):
-            return _of_parquet(read_parquet(path, source), signature, source)
+            return _of_parquet(read_parquet(path, source, _names(signature)), signature, source)
         if signature is not None and signature.sizes:
             if signature.has_columns and (columns := _read_columns(path, source, signature)) is not None:
                 return _of_columns(columns, signature, source)
@@ -112,10 +113,13 @@ def _read(path: Path, source: str, signature: Signature | None) -> Payload:
 def _of_parquet(columns: Columns, signature: Signature | None, source: str) -> Payload:
     """Return a payload of the columns of a Parquet file: a table, or tensors, each cell a list, of a network."""
     if signature is None or not signature.sizes:
-        return _payload(table_of(columns, source, _names(signature)), signature, source)
+        arrays = columns.arrays
+        table = table_of_columns(list(arrays), arrays.values(), columns.total_rows, source)
+        return replace(_payload(table, signature, source), unused_columns=columns.unused)
     if signature.has_columns:
-        converted = replace(columns_of_objects(columns.arrays, signature, source), total_rows=columns.total_rows)
-        return _of_columns(converted, signature, source)
+        converted = columns_of_objects(columns.arrays, signature, source)
+        whole = replace(converted, total_rows=columns.total_rows, unused=columns.unused)
+        return _of_columns(whole, signature, source)
     count = len(next(iter(columns.arrays.values())))
     return _packed(_rows_of_cells(columns.arrays, count, signature, source), columns.total_rows, signature, source)
 
@@ -271,23 +275,20 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         return _of_columns(columns_of_objects(source, signature, "array"), signature, "array")
     if signature is not None and (signature.sizes or (signature.output_tensors and _has_names(source))):
         return _packed(*_rows_of_objects(source, signature), signature, "array")
-    names = [str(name) for name in getattr(source, "columns", ())] or None
-    unused = left_out(names, _names(signature))
-    if names is not None and unused and len(set(names)) == len(names):  # they may hold anything
-        kept = [key for nth, key in enumerate(source.columns) if nth not in unused]
-        part = _payload_of_array(source[kept], signature)
-        return replace(part, unused_columns=tuple(names[nth] for nth in sorted(unused)))
+    if (frame := frame_columns(source)) is not None:
+        table, unused = table_of_frame(frame, _names(signature), "array")
+        return replace(_payload(table, signature, "array"), unused_columns=tuple(unused))
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
         if array.dtype.kind == "f" and array is not source and (np.abs(array) >= EXACT).any():
-            # Columns of floats beside columns of integers, which NumPy makes floats of.
-            array = _objects(source)
+            # Integers beside floats, which NumPy makes floats of.
+            array = np.asarray(source, dtype=object)
         if array.dtype == object:
             array = of_objects(array)
     except (ValueError, TypeError, OverflowError) as error:
         raise PayloadMismatch("array", expected="rows of numbers", got=str(error).splitlines()[0]) from error
-    table = table_of_array(array, "array", signature, names)
-    return _payload(table, signature, "array")
+    names = [str(name) for name in getattr(source, "columns", ())] or None  # of a table of another library
+    return _payload(table_of_array(array, "array", signature, names), signature, "array")
 
 
 def _has_names(source: Any) -> bool:
@@ -318,15 +319,6 @@ def _rows_of_objects(source: Any, signature: Signature) -> tuple[np.ndarray, int
         return _rows_of_arrays(np.asarray(source), signature, "array")
     except (ValueError, TypeError, OverflowError) as error:
         raise PayloadMismatch("array", expected="tensors of numbers", got=str(error).splitlines()[0]) from error
-
-
-def _objects(source: Any) -> np.ndarray:
-    """Return the cells of a table or of lists as they are."""
-    if hasattr(source, "astype"):  # pandas
-        return np.asarray(source.astype(object))
-    if hasattr(source, "rows"):  # polars
-        return np.array(source.rows(), dtype=object)
-    return np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source, dtype=object)
 
 
 def _head(path: Path) -> bytes:

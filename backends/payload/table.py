@@ -4,14 +4,14 @@ signature."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from servefit.backends.model.width import MAX_FEATURES
-from servefit.backends.payload.exact import array_of, converted, narrowest, written_as_floats
+from servefit.backends.payload.exact import array_of, converted, joined, narrowest, of_objects, written_as_floats
 from servefit.backends.payload.parts import TensorPart, in_model_order
 from servefit.errors import PayloadMismatch
 
@@ -66,6 +66,22 @@ def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
         if len(row) != width:
             raise PayloadMismatch(source, expected=f"{_columns(width)} in row {number}, as in row 1", got=str(len(row)))
     return array_of(rows, (len(rows), width))
+
+
+def table_of_columns(names: Sequence[str], columns: Iterable[np.ndarray], total_rows: int, source: str) -> PayloadTable:
+    """Return ``columns`` (rows,), of numbers or of Python's own objects, side by side. Raises PayloadMismatch, also for
+    one that holds anything but numbers."""
+    check_width(source, len(names), MAX_COLUMNS)
+    numbers = []
+    for name, column in zip(names, columns, strict=True):
+        try:
+            numbers.append((of_objects(column) if column.dtype == object else column).reshape(-1, 1))
+        except (ValueError, TypeError, OverflowError) as error:
+            expected = f"numbers in the column {name!r:.60}"
+            raise PayloadMismatch(source, expected=expected, got=str(error).splitlines()[0][:100]) from error
+    if not numbers or not len(numbers[0]):
+        raise no_rows(source)
+    return PayloadTable(values=joined(numbers, axis=1), names=tuple(names), total_rows=total_rows)
 
 
 def no_rows(source: str) -> PayloadMismatch:

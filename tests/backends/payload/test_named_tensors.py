@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from tests.onnx_models import TOKENS, answers, encoder, sentences
 
@@ -19,9 +21,18 @@ from servefit.backends.types import Settings
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NAMED = Signature(task=Task.BINARY, features=3, outputs=1, feature_names=("a", "b", "c"))
+WHOLE = replace(
+    NAMED,
+    integer_features=(2,),
+    inputs=(
+        Input(name="x", datatype="float32", shape=(2,), start=0, stop=2),
+        Input(name="y", datatype="int64", shape=(1,), start=2, stop=3),
+    ),
+)
 IMAGES = replace(
     NAMED,
     features=48,
@@ -142,6 +153,41 @@ def test_columns_that_are_left_out_may_hold_anything(form: str, tmp_path: Path) 
     payload = payload_of(frame if form == "frame" else path, NAMED)
     assert payload.rows.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert payload.unused_columns == ("id", "tags")
+
+
+ANYTHING = {"id": ["C-1", None], "c": [3, 6], "b": [2, None], "a": [1.5, 4], "at": [datetime(9999, 1, 1), None]}
+"""Beside columns of numbers, of which one has a missing value, columns of anything."""
+FRAMES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "pandas": pd.DataFrame,
+    "pandas with its own missing value": lambda columns: pd.DataFrame(columns).convert_dtypes(),
+    "pyarrow": pyarrow.table,
+}
+
+
+@pytest.mark.parametrize("library", FRAMES)
+def test_data_frames_are_read_column_by_column(library: str) -> None:
+    payload = payload_of(FRAMES[library](ANYTHING), NAMED)
+    np.testing.assert_array_equal(payload.rows, [[1.5, 2, 3], [4, np.nan, 6]])
+    assert payload.unused_columns == ("id", "at")
+
+
+@pytest.mark.parametrize("library", FRAMES)
+def test_a_column_of_a_frame_that_holds_texts_is_called_by_name(library: str) -> None:
+    with pytest.raises(PayloadMismatch, match="expected numbers in the column 'b', got could not convert string"):
+        payload_of(FRAMES[library]({**ANYTHING, "b": ["x", "y"]}), NAMED)
+
+
+@pytest.mark.parametrize("library", FRAMES)
+def test_large_whole_numbers_of_a_frame_are_not_rounded(library: str) -> None:
+    with pytest.raises(PayloadMismatch, match=r"holds exactly in row 1, column 3 \(c\), got 9007199254740993"):
+        payload_of(FRAMES[library]({**ANYTHING, "c": [2**53 + 1, 6]}), WHOLE)
+
+
+def test_a_column_that_is_left_out_may_be_there_twice() -> None:
+    frame = pd.DataFrame([["x", 3, 2, 1, "y"]], columns=["id", "c", "b", "a", "id"])
+    assert payload_of(frame, NAMED).rows.tolist() == [[1, 2, 3]]
+    with pytest.raises(PayloadMismatch, match="'c' twice"):
+        payload_of(pd.DataFrame([[3, 2, 1, 3]], columns=["c", "b", "a", "c"]), NAMED)
 
 
 def test_a_column_that_is_not_left_out_holds_numbers(tmp_path: Path) -> None:

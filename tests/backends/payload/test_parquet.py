@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 from tests.column_pipelines import TABLE, mixed, opened
 
@@ -51,6 +53,17 @@ def test_columns_are_picked_by_name_and_null_is_missing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(payload.rows, [[1, 1, 3], [np.nan, 0, 6]])
     assert payload.unused_columns == ("other",)
     assert "numbers in the column 'other'" in str(refusal(path, None))
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("in_this_process")
+def test_columns_that_are_left_out_are_not_read(tmp_path: Path) -> None:
+    far, text = pyarrow.array([2**60], pyarrow.timestamp("ms")), pyarrow.array([b"\xff"])
+    numbers = [pyarrow.array([float(nth)]) for nth in (3, 1, 2)]
+    table = pyarrow.table([*numbers, far, text, text], names=["c", "a", "b", "at", "raw", "raw"])
+    pyarrow.parquet.write_table(table, tmp_path / "payload.parquet")
+    payload = read_payload(tmp_path / "payload.parquet", NAMED)
+    assert (payload.rows.tolist(), payload.unused_columns) == ([[1, 2, 3]], ("at", "raw", "raw"))
 
 
 @pytest.mark.integration
