@@ -132,8 +132,10 @@ def _blames_machine(error: Exception) -> bool:
 _SIGNS_OF_THE_MACHINE = ("CUDA", "cuda", "CUBLAS", "CUDNN", "allocate memory", "AllocateRaw", "bad_alloc")
 """ONNX Runtime's words where not the rows are to blame."""
 
-_SOURCE = re.compile(r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-"""Where in ONNX Runtime a check failed, and which status that is."""
+_SOURCE = re.compile(
+    r"^/\S+:\d+ .*? was false\. |^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed: ?)?"
+)
+"""Where in ONNX Runtime a check failed, which status that is, and which file it reads."""
 
 
 def reason_of(error: Exception) -> str:

@@ -20,7 +20,7 @@ from servefit.backends.payload.delimited import is_missing_text, records_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, number, objects
 from servefit.backends.payload.frames import frame_columns
 from servefit.backends.payload.json_forms import form_of, names_of_columns
-from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, no_rows, unused_names
 from servefit.errors import PayloadMismatch
 
 if TYPE_CHECKING:
@@ -73,12 +73,6 @@ def checked_names(names: Sequence[str], signature: Signature, source: str) -> li
     if doubled:
         raise PayloadMismatch(source, expected=expected, got=f"{doubled[0]!r:.60} twice")
     return wanted
-
-
-def unused_names(names: Sequence[str], signature: Signature) -> tuple[str, ...]:
-    """Return those of ``names`` that the model has no column of; none where it has none of all."""
-    wanted = {one.name for one in signature.inputs}
-    return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
 
 
 def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: bool) -> np.ndarray:
@@ -157,8 +151,7 @@ def columns_of_csv(stream: TextIO, signature: Signature, source: str, *, most_ro
     header = names if is_header else None
     arrays = arrays_of_cells(cells, header, signature, source)
     read = {one.name: _read(arrays[one.name], one, source) for one in signature.inputs}
-    unused = () if header is None else unused_names(header, signature)
-    return Columns(arrays=read, total_rows=total_rows, unused=unused)
+    return Columns(arrays=read, total_rows=total_rows, unused=unused_names(header, signature.column_names))
 
 
 def _is_header(names: Sequence[str], signature: Signature) -> bool:
@@ -201,7 +194,7 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
         return Columns(
             arrays={name: column[:MAX_ROWS] for name, column in columns.items()},
             total_rows=max(map(len, columns.values())) if frame is None else frame.total_rows,
-            unused=unused_names(names, signature),
+            unused=unused_names(names, signature.column_names),
         )
     if isinstance(source, str | bytes) or not hasattr(source, "__iter__"):
         raise PayloadMismatch(where, expected="a table with the columns of the model", got=f"{source!r:.60}")

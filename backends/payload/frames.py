@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servefit.backends.payload.exact import objects, plain
-from servefit.backends.payload.table import MAX_ROWS, PayloadTable, left_out, table_of_columns
+from servefit.backends.payload.table import MAX_ROWS, PayloadTable, left_out, table_of_columns, unused_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,11 +59,13 @@ def _of_pandas(series: Any) -> np.ndarray:
     return objects([None if is_missing else cell for cell, is_missing in cells])
 
 
-def table_of_frame(frame: FrameColumns, feature_names: Sequence[str], source: str) -> tuple[PayloadTable, list[str]]:
+def table_of_frame(
+    frame: FrameColumns, feature_names: Sequence[str], source: str
+) -> tuple[PayloadTable, tuple[str, ...]]:
     """Return the columns of numbers of ``frame`` side by side, and the names of those that are none of the model's,
     which are left out and may hold anything. Raises PayloadMismatch."""
     unused = left_out(frame.names, feature_names)
     kept = [nth for nth in range(len(frame.names)) if nth not in unused]
     names = [frame.names[nth] for nth in kept]
     table = table_of_columns(names, (frame.read(nth) for nth in kept), frame.total_rows, source)
-    return table, [frame.names[nth] for nth in sorted(unused)]
+    return table, unused_names(frame.names, feature_names)

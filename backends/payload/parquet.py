@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from servefit.backends.payload.columns import Columns
 from servefit.backends.payload.exact import objects
-from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, left_out, no_rows
+from servefit.backends.payload.table import MAX_COLUMNS, MAX_ROWS, check_width, left_out, no_rows, unused_names
 from servefit.errors import OutOfMemory, PayloadMismatch, TimedOut, WorkerCrashed
 from servefit.isolation import call_isolated
 
@@ -43,12 +43,12 @@ def read_parquet(path: Path, source: str, feature_names: Sequence[str]) -> Colum
         raise PayloadMismatch(source, expected="a Parquet file", got=got[:200]) from error
     if not total_rows:
         raise no_rows(source)
-    return Columns(arrays=dict(zip(names, columns, strict=True)), total_rows=total_rows, unused=tuple(unused))
+    return Columns(arrays=dict(zip(names, columns, strict=True)), total_rows=total_rows, unused=unused)
 
 
 def columns_in(
     path: str, source: str, feature_names: Sequence[str]
-) -> tuple[list[str], list[np.ndarray], list[str], int]:
+) -> tuple[list[str], list[np.ndarray], tuple[str, ...], int]:
     """Return the names of columns, the columns, the names of those that are left out, and the number of rows. Runs in
     the child process. Raises PayloadMismatch."""
     import pyarrow
@@ -70,7 +70,7 @@ def columns_in(
                 if not names or len(parts[names[0]]) >= MAX_ROWS:
                     break
             columns = [objects(part) for part in parts.values()]
-            return names, columns, [every[nth] for nth in sorted(unused)], file.metadata.num_rows
+            return names, columns, unused_names(every, feature_names), file.metadata.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         got = f"a Parquet file that does not load: {reason:.100}"

@@ -277,7 +277,7 @@ def _payload_of_array(source: Any, signature: Signature | None) -> Payload:
         return _packed(*_rows_of_objects(source, signature), signature, "array")
     if (frame := frame_columns(source)) is not None:
         table, unused = table_of_frame(frame, _names(signature), "array")
-        return replace(_payload(table, signature, "array"), unused_columns=tuple(unused))
+        return replace(_payload(table, signature, "array"), unused_columns=unused)
     try:
         array = np.asarray(source.to_numpy() if hasattr(source, "to_numpy") else source)
         if array.dtype.kind == "f" and array is not source and (np.abs(array) >= EXACT).any():

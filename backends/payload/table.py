@@ -57,6 +57,11 @@ def left_out(names: Sequence[str] | None, feature_names: Sequence[str]) -> froze
     return frozenset(nth for nth, name in enumerate(names) if name not in wanted)
 
 
+def unused_names(names: Sequence[str] | None, feature_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the same columns, in their order."""
+    return () if names is None else tuple(names[nth] for nth in sorted(left_out(names, feature_names)))
+
+
 def matrix(source: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
     """Return ``rows`` as one array. Raises PayloadMismatch when there are none, or not all are as long as the first."""
     if not rows:
@@ -186,8 +191,7 @@ class _Refusing:
 def unused_columns(table: PayloadTable, signature: Signature | None) -> tuple[str, ...]:
     """Return the names of the columns that :func:`rows_for` leaves out, since the model has none of that name."""
     names = table.names or tuple(part.name or "" for part in table.parts)
-    wanted = set(() if signature is None else signature.feature_names)
-    return tuple(name for name in names if name not in wanted) if wanted & set(names) else ()
+    return unused_names(names, () if signature is None else signature.feature_names)
 
 
 def _missing_where_none_is_taken(values: np.ndarray, signature: Signature) -> np.ndarray:
