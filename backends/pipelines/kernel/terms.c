@@ -144,7 +144,10 @@ static int room_for(letters *l, size_t bytes, size_t count) {
 
 static void put(letters *l, const char *bytes, size_t size, uint8_t kind) {
     l->marks[l->count++] = (mark){(uint32_t)l->size, kind};
-    memcpy(l->bytes + l->size, bytes, size);
+    if (size == 1)
+        l->bytes[l->size] = *bytes; /* most are, and memcpy is called */
+    else
+        memcpy(l->bytes + l->size, bytes, size);
     l->size += size;
 }
 
@@ -154,17 +157,31 @@ static const char *at(const letters *l, size_t n) { return l->bytes + l->marks[n
 
 static size_t between(const letters *l, size_t begin, size_t stop) { return l->marks[stop].begin - l->marks[begin].begin; }
 
+/* Prepares the letters of ASCII at the beginning of `text` that become one such letter; gives how many. There is room
+ * for them. The numbers are local: what bytes are written to might be the structure's own, so it would be read again. */
+static size_t prepare_plain(const terms *t, letters *p, const uint8_t *text, size_t size) {
+    char *bytes = p->bytes + p->size;
+    mark *marks = p->marks + p->count;
+    const uint32_t begin = (uint32_t)p->size;
+    size_t n = 0;
+    for (; n < size && text[n] < 128; n++) {
+        const letter *l = t->ascii + text[n];
+        if (!l->is_told || l->letters != 1 || l->bytes != 1) break;
+        bytes[n] = l->text[0];
+        marks[n] = (mark){begin + (uint32_t)n, l->kinds[0]};
+    }
+    p->size += n, p->count += n;
+    return n;
+}
+
 static int prepare(terms *t, const uint8_t *text, size_t size, int *unread) {
     letters *p = &t->prepared;
     p->size = p->count = 0;
     if (room_for(p, size, size) < 0) return -1;
-    for (size_t place = 0, width = 1; place < size; place += width, width = 1) {
+    for (size_t place = 0, width = 1;; place += width, width = 1) {
+        place += prepare_plain(t, p, text + place, size - place);
+        if (place == size) break;
         const letter *l = text[place] < 128 ? t->ascii + text[place] : NULL;
-        if (l && l->is_told && l->letters == 1 && l->bytes == 1) { /* there is room for what is left of the text */
-            p->bytes[p->size] = l->text[0];
-            p->marks[p->count++] = (mark){(uint32_t)p->size++, l->kinds[0]};
-            continue;
-        }
         if (!l) {
             const uint32_t code = code_at(text + place, size - place, &width);
             l = width && t->others_room ? other(t, code) : NULL;
@@ -188,6 +205,11 @@ static void meet_column(terms *t, uint32_t column, int32_t step) {
     t->tally[column] += step;
 }
 
+/* The hash that the vocabulary is asked by; of no use where terms are hashed into columns. */
+static uint64_t hash_further(const terms *t, uint64_t hash, const char *bytes, size_t size) {
+    return t->o.hashed ? 0 : hash_on(hash, bytes, size);
+}
+
 /* Meets a term of which the hash has gone through all bytes. */
 static void meet(terms *t, const char *term, size_t size, uint64_t hash) {
     if (!t->o.hashed) {
@@ -207,7 +229,7 @@ static void meet_letters(terms *t, size_t begin, size_t end, int is_word) {
     const letters *l = &t->cut;
     const size_t count = end - begin;
     if (is_word && count <= t->o.shortest) {
-        meet(t, at(l, begin), between(l, begin, end), hash_on(HASH_BEGIN, at(l, begin), between(l, begin, end)));
+        meet(t, at(l, begin), between(l, begin, end), hash_further(t, HASH_BEGIN, at(l, begin), between(l, begin, end)));
         return;
     }
     for (size_t first = begin; first < end; first++) {
@@ -276,7 +298,7 @@ static int cut_words(terms *t) {
         const size_t size = between(p, n, stop);
         if (stop - n < t->o.least_letters || table_look_up(&t->left_out, word, size)) continue;
         if (t->o.longest == 1) {
-            meet(t, word, size, hash_on(HASH_BEGIN, word, size));
+            meet(t, word, size, hash_further(t, HASH_BEGIN, word, size));
             continue;
         }
         t->words = reserved(t->words, &t->words_room, count + 1, sizeof(span));
@@ -290,7 +312,7 @@ static int cut_words(terms *t) {
         const uint32_t begin = t->words[first].begin;
         uint64_t hash = HASH_BEGIN;
         for (size_t last = first, gone = begin; last < count && last - first < t->o.longest; last++) {
-            hash = hash_on(hash, c->bytes + gone, t->words[last].end - gone);
+            hash = hash_further(t, hash, c->bytes + gone, t->words[last].end - gone);
             gone = t->words[last].end;
             if (last + 1 - first >= t->o.shortest) meet(t, c->bytes + begin, gone - begin, hash);
         }
