@@ -14,7 +14,7 @@ import numpy as np
 from servefit.backends.checking.parity import LOG_LINK_OBJECTIVES
 from servefit.backends.model.types import Library
 from servefit.backends.pipelines.categories import TEXT, Codes, ColumnAt, Encoded
-from servefit.backends.pipelines.values import BACKEND, MISSING, PipelineStep, Value, dense
+from servefit.backends.pipelines.values import BACKEND, MISSING, PipelineStep, Value, dense, without_zeros
 from servefit.errors import RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class Trees:
 
     def __call__(self, value: Value) -> np.ndarray:
         with np.errstate(over="ignore"):
-            numbers = dense(value)
-            rows = np.ascontiguousarray(numbers, dtype=self._datatype)
-        if self._zero_is_missing:  # what rounds to zero is there
-            rows = np.where(numbers == 0, np.array(np.nan, self._datatype), rows)
+            if self._zero_is_missing:
+                rows = without_zeros(value, self._datatype)
+            else:
+                rows = np.ascontiguousarray(dense(value), dtype=self._datatype)
         for missing in self._missing:  # which the library compares in its own datatype
             rows = np.where(rows == missing, np.array(np.nan, self._datatype), rows)
         if not self._takes_infinite and not np.isfinite(rows.sum()) and np.isinf(rows).any():

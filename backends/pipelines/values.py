@@ -7,8 +7,8 @@ to look a category up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Sparse:
     values: np.ndarray | None = None
 
     def into(self, dense: np.ndarray) -> None:
-        """Write the values into an array of zeros, (count, width)."""
+        """Write the values into ``dense`` (count, width), which has what the others are."""
         dense[self.rows, self.columns] = 1.0 if self.values is None else self.values
 
     def dot(self, weights: np.ndarray) -> np.ndarray:
@@ -88,11 +88,31 @@ def dense(value: Value) -> np.ndarray:
     parts = parts_of(value)
     if not any(isinstance(part, Sparse) for part in parts):
         return np.concatenate(parts, axis=1)  # type: ignore[arg-type]
-    widths = [part.width if isinstance(part, Sparse) else part.shape[1] for part in parts]
-    first = parts[0]
-    joined = np.zeros((first.count if isinstance(first, Sparse) else len(first), sum(widths)))
+    return _joined(parts, np.zeros((count_of(value), _width(parts))))
+
+
+def without_zeros(value: Value, datatype: np.dtype[Any]) -> np.ndarray:
+    """Return numbers as one array of ``datatype``, in which those that are 0 are missing: not those that only round to
+    it."""
+    parts = []
+    for part in parts_of(dense(value) if isinstance(value, MixedTable) else value):
+        numbers = part.values if isinstance(part, Sparse) else part
+        if numbers is not None and (is_zero := numbers == 0).any():
+            numbers = np.where(is_zero, np.nan, numbers)
+            part = replace(part, values=numbers) if isinstance(part, Sparse) else numbers
+        parts.append(part)
+    return _joined(parts, np.full((count_of(value), _width(parts)), np.nan, datatype))
+
+
+def _width(parts: list[np.ndarray | Sparse]) -> int:
+    return sum(part.width if isinstance(part, Sparse) else part.shape[1] for part in parts)
+
+
+def _joined(parts: list[np.ndarray | Sparse], joined: np.ndarray) -> np.ndarray:
+    """Write ``parts`` side by side into an array of what the values of sparse ones are that are left out."""
     begin = 0
-    for part, width in zip(parts, widths, strict=True):
+    for part in parts:
+        width = _width([part])
         if isinstance(part, Sparse):
             part.into(joined[:, begin : begin + width])
         else:
