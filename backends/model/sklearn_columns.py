@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from importlib.util import find_spec
 from math import isnan
 from typing import Any
 
 import numpy as np
 
 from servefit.backends.model.booster_categories import Categories, categories_of, refuses_others
+from servefit.backends.model.dates import takes_dates
 from servefit.backends.model.sklearn_steps import (
     called,
     first_of,
@@ -48,7 +50,7 @@ class Column:
     refuses others. ``words`` are those of a vectorizer. ``imputed`` is what an imputer puts in the place of a missing
     text, and ``imputes_none`` says that it takes None for a missing value, and not NaN. ``lowered`` says that all that
     it goes through make lower case of it first. ``is_category`` says that it is one of pandas' dtype category, and
-    ``are_objects`` that it holds numbers or truths as objects.
+    ``are_objects`` that it holds numbers or truths as objects, and ``is_date`` that it holds dates: texts, in a row.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Column:
     lowered: bool = False
     is_category: bool = False
     are_objects: bool = False
+    is_date: bool = False
 
     @property
     def fits_float32(self) -> bool:
@@ -116,6 +119,7 @@ class Column:
             known=tuple(kept),
             joined=self.is_vectorized,
             takes_unknown=not self.closed,
+            is_date=self.is_date,
         )
 
 
@@ -152,13 +156,24 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
         for _, transformer, chosen in transformers:
             if is_dropped(transformer):
                 continue
-            for position, nth in enumerate(positions_of(chosen, names, count)):
-                column_here = _column(transformer, position, called(names, nth))
+            positions = positions_of(chosen, names, count)
+            here = [_column(transformer, position, called(names, nth)) for position, nth in enumerate(positions)]
+            for nth, column_here in zip(positions, _as_dates(transformer, chosen, here, names), strict=True):
                 columns[nth] = column_here if nth not in columns else _merged(columns[nth], column_here)
     in_order = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
     if not selects_by_name(first) and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
     return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
+
+
+def _as_dates(transformer: Any, chosen: Any, columns: list[Column], names: Sequence[str]) -> list[Column]:
+    """Return ``columns`` as those of dates, where nothing is known of them and ``transformer`` is one of dates."""
+    nothing_known = all(column == Column(name=column.name) for column in columns)
+    if not names or not columns or not nothing_known or isinstance(transformer, str) or find_spec("pandas") is None:
+        return columns
+    if not takes_dates(transformer, [column.name for column in columns], as_series=isinstance(chosen, str)):
+        return columns
+    return [replace(column, is_text=True, is_date=True) for column in columns]
 
 
 def _columns_of_booster(estimator: Any, categories: Categories) -> EstimatorColumns:

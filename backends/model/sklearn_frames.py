@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.dates import as_dates
 from servefit.backends.model.packing import Packing
 from servefit.backends.model.sklearn_columns import Column, columns_of, is_missing
 from servefit.backends.model.texts import TEXT_SIZE
@@ -90,7 +91,11 @@ class Frame:
         named = zip(self.columns, values, strict=True)
         return pd.DataFrame(
             {
-                column.name: _of_category(block, column) if column.is_category else pd.Series(block, dtype=block.dtype)
+                column.name: _of_category(block, column)
+                if column.is_category
+                else as_dates(block, column.name)
+                if column.is_date
+                else pd.Series(block, dtype=block.dtype)
                 for column, block in named
             }
         )

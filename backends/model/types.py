@@ -114,7 +114,8 @@ class Input(Stored, frozen=True, kw_only=True):
     An input of texts has the datatype "str", and no columns of its own: see ``packing``. Of such an input, or one of
     numbers that stand for categories, ``known`` are some of those that the model was fitted on; ``joined`` says that
     they are words, of which a text has several. ``takes_unknown`` says whether it takes others, and ``takes_missing``
-    whether a text may be missing, or a number where not all of the model's may.
+    whether a text may be missing, or a number where not all of the model's may. ``is_date`` says that its texts are
+    dates in the form of ISO 8601.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Input(Stored, frozen=True, kw_only=True):
     joined: bool = False
     takes_unknown: bool = True
     takes_missing: bool = False
+    is_date: bool = False
 
     @property
     def is_text(self) -> bool:

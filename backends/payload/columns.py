@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -102,6 +103,8 @@ def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
         if _is_missing(value) and one.takes_missing:
             flat[row - 1] = None
             continue
+        if one.is_date and isinstance(value, date):
+            value = flat[row - 1] = value.isoformat()
         got = f"{value!r:.60}"
         if isinstance(value, str):
             if value.isascii() or _is_unicode(value):

@@ -123,11 +123,11 @@ def _with_texts(signature: Signature, rows: np.ndarray, seed: int, *, hard: bool
 
 def zero_rows(signature: Signature, count: int, sizes: Mapping[str, int] | None = None) -> np.ndarray:
     """Return ``count`` rows of zeros, or of ones where the model takes no zeros, and empty texts, of ``sizes`` or of
-    the usual ones. An input that refuses unknown values has the first of its known ones."""
+    the usual ones. An input that refuses unknown values has some of its known ones, and one of dates has dates."""
     sized = signature if sizes is None else signature.of_sizes(sizes)
     rows = _signed(sized, np.zeros((count, sized.features), dtype=sized.row_datatype))
     rows[:, : len(sized.sizes)] = [size.usual for size in sized.sizes]
-    closed = [one for one in sized.inputs if not one.takes_unknown and one.known]
+    closed = [one for one in sized.inputs if (not one.takes_unknown and one.known) or one.is_date]
     for one in closed:
         if not one.is_text:
             rows[:, one.start : one.stop] = one.known[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from servefit.backends.model.dates import drawn_dates
 from servefit.backends.model.packing import shape_in
 from servefit.backends.model.texts import TEXT_SIZE
 from servefit.backends.payload.exact import objects
@@ -35,7 +36,9 @@ alone, numbers, words for what is missing, letters beyond ASCII whose case chang
 
 
 def plausible_texts(one: Input, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` texts from the categories or words of the input, as an array (count,) of strings."""
+    """Draw ``count`` texts from the categories or words of the input, or dates, as an array (count,) of strings."""
+    if one.is_date:
+        return objects(drawn_dates(count, generator))
     if not one.joined and one.known:
         return objects([str(value) for value in generator.choice(np.array(one.known, dtype=object), count)])
     words = [str(value) for value in one.known] or _drawn_words(generator)
@@ -49,7 +52,7 @@ def hard_texts(one: Input, count: int, generator: np.random.Generator) -> np.nda
     texts = plausible_texts(one, count, generator)
     order = generator.permutation(count)
     missing = order[: count // 8] if one.takes_missing else order[:0]
-    if one.takes_unknown:
+    if one.takes_unknown and not one.is_date:
         others = order[len(missing) :]
         strange = others[: max(len(others) // 3, len(_STRANGE))]
         for turn, nth in enumerate(strange):

@@ -23,13 +23,14 @@ NO_COLUMN = -1
 @dataclass(frozen=True)
 class ColumnAt:
     """The place of a column in a table: its kind, and its number among those of that kind. ``is_whole`` says that it
-    holds whole numbers where all values of a call are, as in a frame of pandas. ``missing`` stands for a missing
-    value."""
+    holds whole numbers where all values of a call are, as in a frame of pandas; ``is_date`` that its texts are dates.
+    ``missing`` stands for a missing value."""
 
     kind: str
     nth: int
     is_whole: bool = False
     missing: Any = float("nan")
+    is_date: bool = False
 
 
 class Codes(dict[Any, Any]):

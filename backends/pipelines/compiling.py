@@ -78,7 +78,7 @@ def _source_and_sample(estimator: Any, model: Model, backend: str) -> tuple[RowS
         )
         for start, column in zip(starts, frame.columns, strict=True):
             if column.is_text:
-                places[column.position] = ColumnAt(TEXT, texts, missing=column.missing)
+                places[column.position] = ColumnAt(TEXT, texts, missing=column.missing, is_date=column.is_date)
                 texts += 1
             else:
                 places[column.position] = ColumnAt(NUMBER, start - first, column.is_whole, column.missing)

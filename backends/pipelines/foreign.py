@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from servefit.backends.model.dates import as_dates
 from servefit.backends.model.sklearn_io import as_array
 from servefit.backends.pipelines.categories import TEXT, ColumnAt
 from servefit.backends.pipelines.values import BACKEND, MISSING, Numbers, Value, count_of, dense, texts_of
@@ -18,7 +19,7 @@ from servefit.errors import RowsRefused
 @dataclass(frozen=True)
 class CallForm:
     """The form in which a step takes its columns: a "matrix", one that is "sparse", a "frame" with ``names``, or a
-    "list" of the only one."""
+    "series" or "list" of the only one."""
 
     form: str
     places: tuple[ColumnAt, ...] | None
@@ -32,7 +33,10 @@ class CallForm:
         if self.places is None:
             numbers = dense(value)
             return numbers if self.form == "matrix" else self._frame(list(numbers.T))
-        columns = [_column(value, place) for place in self.places]
+        names = self.names or ("the only column",) * len(self.places)
+        columns = [_column(value, place, name) for place, name in zip(self.places, names, strict=True)]
+        if self.form == "series":
+            return self._frame(columns)[self.names[0]]
         if self.form == "list":
             return columns[0].tolist()
         if self.form == "frame":
@@ -49,13 +53,13 @@ class CallForm:
         return pd.DataFrame(dict(zip(self.names, columns, strict=True)), copy=False)
 
 
-def _column(value: Value, place: ColumnAt) -> np.ndarray:
+def _column(value: Value, place: ColumnAt, name: str) -> np.ndarray:
     if place.kind != TEXT:
         numbers = dense(value)[:, place.nth]
         return numbers.astype(np.int64) if place.is_whole and (numbers == np.trunc(numbers)).all() else numbers
     texts = np.empty(count_of(value), dtype=object)
     texts[:] = [place.missing if text == MISSING else text.decode() for text in texts_of(value)[place.nth]]
-    return texts
+    return np.asarray(as_dates(texts, name)) if place.is_date else texts
 
 
 @dataclass(frozen=True)

@@ -211,6 +211,9 @@ class Reader:
         if hasattr(sample.theirs, "columns"):
             self.loaded.add("pandas")
             return CallForm("frame", places, tuple(str(name) for name in sample.theirs.columns))
+        if hasattr(sample.theirs, "to_frame"):
+            self.loaded.add("pandas")
+            return CallForm("series", places, (str(sample.theirs.name),))
         if _is_sparse(sample.theirs):
             self.loaded.add("scipy")
             return CallForm("sparse", places)

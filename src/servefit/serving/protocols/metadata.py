@@ -69,7 +69,8 @@ def _column_parameters(column: Input, signature: Signature) -> dict[str, Any]:
     some values that are known, and whether others are taken."""
     missing = column.takes_missing or (not column.is_text and not column.is_whole and signature.accepts_missing)
     if not column.known or column.joined:
-        kind = "text" if column.is_text else "whole number" if column.is_whole else "number"
+        of_texts = "date" if column.is_date else "text"
+        kind = of_texts if column.is_text else "whole number" if column.is_whole else "number"
         return {"kind": kind, "takes_missing": missing}
     return {
         "kind": "category",
