@@ -37,9 +37,7 @@ def inspect(path: Path, model_format: Format, folder: Path) -> Inspection:
 
             return inspect_lightgbm(path, folder)
         if model_format.library is Library.CATBOOST:
-            from servefit.backends.inspection.catboost import inspect_catboost
-
-            return inspect_catboost(path, model_format, folder)
+            return _inspect_catboost(path, model_format, folder)
         if model_format is Format.SKOPS:
             from servefit.backends.inspection.skops import inspect_skops
 
@@ -73,6 +71,17 @@ def _inspect_xgboost(path: Path, model_format: Format, folder: Path) -> Inspecti
         from servefit.backends.model.booster_categories import estimator_of
 
         return inspect_object(estimator_of(path.read_bytes()), path, folder, ())
+
+
+def _inspect_catboost(path: Path, model_format: Format, folder: Path) -> Inspection:
+    from servefit.backends.inspection.catboost import inspect_catboost
+    from servefit.backends.inspection.pickled import inspect_object
+    from servefit.backends.libraries.catboost_library import as_estimator, open_catboost
+    from servefit.backends.model.booster_categories import columns_of_texts
+
+    if columns_of_texts(open_catboost(path, model_format)):
+        return inspect_object(as_estimator(path, model_format), path, folder, ())
+    return inspect_catboost(path, model_format, folder)
 
 
 def _inspect_network(path: Path, model_format: Format, folder: Path) -> Inspection:

@@ -21,10 +21,7 @@ def inspect_catboost(path: Path, model_format: Format, folder: Path) -> Inspecti
     loss = loss_of(model)
     meaning = meaning_of(loss)
     names = [str(name) for name in model.feature_names_]
-    document = document_of(model)
-    others = [
-        kind for kind in ("categorical", "text", "embedding") if document["features_info"].get(f"{kind}_features")
-    ]
+    others = [kind for kind in ("text", "embedding") if getattr(model, f"get_{kind}_feature_indices")()]
     if others:
         raise UnsupportedModel(
             f"a CatBoost model of {' and '.join(others)} features",
@@ -32,6 +29,7 @@ def inspect_catboost(path: Path, model_format: Format, folder: Path) -> Inspecti
             "beside it, and --trust-code",
         )
     check_width(len(names))
+    document = document_of(model)
     forest = forest_of(treelite_trees(trees_of_catboost(document, len(names), meaning)), len(names))
     forest.save_splits(folder / "splits.npz")
     predictions = predicted(model, meaning, np.zeros((3, len(names)), dtype=np.float32), threads=1)

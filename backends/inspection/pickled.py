@@ -21,7 +21,13 @@ from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
 from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES, is_ensemble
-from servefit.backends.model.booster_categories import categories_of, doubt_of, estimator_of
+from servefit.backends.model.booster_categories import (
+    categories_of,
+    columns_of_texts,
+    doubt_of,
+    estimator_of,
+    takes_categories,
+)
 from servefit.backends.model.inspection_record import Inspection
 from servefit.backends.model.live import library_of, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
@@ -65,7 +71,7 @@ def inspect_object(
         estimator, is_plain = estimator_of(bytes(estimator.save_raw("ubj"))), False
     if (doubt := doubt_of(estimator)) is not None:
         noted = (*noted, doubt)
-    if library is not Library.SKLEARN and categories_of(estimator) is None:
+    if library is not Library.SKLEARN and not takes_categories(estimator):
         return _inspect_converted(estimator, folder, noted)
     if hasattr(estimator, "best_estimator_"):  # of a search, which predicts by it
         estimator, is_plain = estimator.best_estimator_, False
@@ -334,7 +340,7 @@ def _end_of(estimator: Any) -> tuple[bool, bool]:
     of histograms has steps of its own for categories."""
     last = last_of(estimator)
     of_categories = getattr(last, "_preprocessor", None) is not None or categories_of(last) is not None
-    if not is_ensemble(last) or (last is estimator and not of_categories):
+    if not is_ensemble(last) or columns_of_texts(last) or (last is estimator and not of_categories):
         return False, False
     return True, _objective_of(last) not in LOG_LINK_OBJECTIVES
 

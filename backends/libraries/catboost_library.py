@@ -56,6 +56,16 @@ def open_catboost(path: Path, model_format: Format) -> Any:
     return model
 
 
+def as_estimator(path: Path, model_format: Format) -> Any:
+    """Return the model in a file as an estimator of scikit-learn. Raises CatBoostError, and UnsupportedModel."""
+    import catboost
+
+    of_classes = meaning_of(loss_of(open_catboost(path, model_format))).task.is_of_classes
+    estimator = catboost.CatBoostClassifier() if of_classes else catboost.CatBoostRegressor()
+    estimator.load_model(str(path), format=_FORMATS[model_format])
+    return estimator
+
+
 def loss_of(model: Any) -> str:
     """Return the name of the loss that a model was fitted by. Raises UnsupportedModel."""
     parameters = json.loads(model.get_metadata()["params"] or "{}")

@@ -32,6 +32,22 @@ def categories_of(estimator: Any) -> Categories | None:
     return None
 
 
+def columns_of_texts(estimator: Any) -> frozenset[int]:
+    """Return the positions of the columns of categories that a fitted ``estimator`` of CatBoost takes as texts; none of
+    anything else, nor of one that takes words or embeddings too."""
+    if not hasattr(estimator, "get_cat_feature_indices") or not estimator.is_fitted():
+        return frozenset()
+    if estimator.get_text_feature_indices() or estimator.get_embedding_feature_indices():
+        return frozenset()
+    return frozenset(estimator.get_cat_feature_indices())
+
+
+def takes_categories(estimator: Any) -> bool:
+    """Return whether a fitted ``estimator`` of XGBoost, LightGBM or CatBoost takes categories as they are, and not
+    numbers alone."""
+    return categories_of(estimator) is not None or bool(columns_of_texts(estimator))
+
+
 def doubt_of(estimator: Any) -> str | None:
     """Return a warning where LightGBM does not tell for sure which columns of an ``estimator`` its categories are
     of."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servefit.backends.model.booster_categories import categories_of, doubt_of
+from servefit.backends.model.booster_categories import doubt_of, takes_categories
 from servefit.backends.model.types import Format, Library
 from servefit.errors import UnsupportedModel
 
@@ -39,7 +39,7 @@ def save_live(source: Any) -> SavedModel:
     """Save an xgboost, LightGBM, CatBoost or scikit-learn object. An estimator of XGBoost or LightGBM that takes
     pandas' categories is saved as one of scikit-learn: no file of theirs holds all that it needs. Raises
     UnsupportedModel for anything else, for what has not been fitted, and for what does not pickle."""
-    if categories_of(source) is not None:
+    if takes_categories(source):
         return _save_sklearn(source)
     library = library_of(source)
     if library is Library.XGBOOST:

@@ -5,7 +5,7 @@ holds numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib.util import find_spec
@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from servefit.backends.model.booster_categories import Categories, categories_of, refuses_others
+from servefit.backends.model.booster_categories import Categories, categories_of, columns_of_texts, refuses_others
 from servefit.backends.model.dates import takes_dates
 from servefit.backends.model.sklearn_steps import (
     called,
     first_of,
     is_dropped,
     is_encoder,
+    is_passed,
+    is_sampler,
     is_vectorizer,
     joined_by,
     names_of,
@@ -144,26 +146,56 @@ def columns_of(estimator: Any) -> EstimatorColumns | None:
         first = first._preprocessor  # of histogram gradient boosting, for its categories
     if (categories := categories_of(first)) is not None:
         return _columns_of_booster(first, categories)
+    if texts := columns_of_texts(first):
+        return _columns_of_catboost(first, texts)
     if vectorizers := vectorizers_in(first):
         return EstimatorColumns(columns=(_vectorized(_ONLY_TEXT, vectorizers),), is_list=True)
-    transformers = getattr(first, "transformers_", None)
-    names = names_of(estimator)
-    count = getattr(first, "n_features_in_", 0)
-    columns: dict[int, Column] = {}
-    if transformers is None:
-        columns = {nth: _column(estimator, nth, called(names, nth)) for nth in range(count)}
+    names, count = names_of(estimator), getattr(first, "n_features_in_", 0)
+    if hasattr(first, "transformers_"):
+        columns = _columns_of_transformers(estimator, first, names, count)
     else:
-        for _, transformer, chosen in transformers:
-            if is_dropped(transformer):
-                continue
-            positions = positions_of(chosen, names, count)
-            here = [_column(transformer, position, called(names, nth)) for position, nth in enumerate(positions)]
-            for nth, column_here in zip(positions, _as_dates(transformer, chosen, here, names), strict=True):
-                columns[nth] = column_here if nth not in columns else _merged(columns[nth], column_here)
+        columns = {nth: _column(estimator, nth, called(names, nth)) for nth in range(count)}
     in_order = tuple(replace(columns[nth], position=nth) for nth in sorted(columns))
     if not selects_by_name(first) and all(not column.is_text and column.fits_float32 for column in in_order):
         return None
     return EstimatorColumns(columns=in_order, width=count, has_names=bool(names))
+
+
+def _columns_of_transformers(estimator: Any, first: Any, names: Sequence[str], count: int) -> dict[int, Column]:
+    """Return the columns of an ``estimator`` whose ``first`` step is a ``ColumnTransformer``, by their positions."""
+    columns: dict[int, Column] = {}
+    for _, transformer, chosen in first.transformers_:
+        if is_dropped(transformer):
+            continue
+        positions = positions_of(chosen, names, count)
+        here = [_column(transformer, position, called(names, nth)) for position, nth in enumerate(positions)]
+        for nth, column in zip(positions, _as_dates(transformer, chosen, here, names), strict=True):
+            columns[nth] = column if nth not in columns else _merged(columns[nth], column)
+    for nth, behind in _passed_on(estimator, first, names, count):
+        columns[nth] = _merged(replace(behind, name=columns[nth].name), columns[nth])
+    return columns
+
+
+def _columns_of_catboost(estimator: Any, texts: frozenset[int]) -> EstimatorColumns:
+    """Return the columns of an estimator of CatBoost, of which those at ``texts`` hold categories. CatBoost keeps
+    hashes of these alone, and takes a whole number for its digits."""
+    names = [str(name) for name in estimator.feature_names_]
+    columns = tuple(Column(name=name, position=nth, is_text=nth in texts) for nth, name in enumerate(names))
+    return EstimatorColumns(columns=columns, width=len(columns), has_names=True)
+
+
+def _passed_on(estimator: Any, first: Any, names: Sequence[str], count: int) -> Iterator[tuple[int, Column]]:
+    """Yield the positions of the columns that the ``ColumnTransformer`` that is ``first`` passes on as they are to the
+    last step, and what this one tells of them: as data frames, which have its categories."""
+    steps = [step for _, step in getattr(estimator, "steps", ()) if not is_passed(step) and not is_sampler(step)]
+    if len(steps) != 2 or steps[0] is not first or (behind := columns_of(steps[1])) is None:
+        return
+    told = {column.position: column for column in behind.columns}
+    for name, transformer, chosen in first.transformers_:
+        if is_passed(transformer):
+            begin = first.output_indices_[name].start
+            for nth, position in enumerate(positions_of(chosen, names, count)):
+                yield position, told.get(begin + nth, Column(name=""))
 
 
 def _as_dates(transformer: Any, chosen: Any, columns: list[Column], names: Sequence[str]) -> list[Column]:

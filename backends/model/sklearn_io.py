@@ -6,6 +6,7 @@ The inspection and scikit-learn's own backend both use it, so that they agree.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,23 @@ def set_jobs(estimator: Any, threads: int) -> None:
     for name in estimator.get_params():
         if name.rpartition("__")[2] == "n_jobs":
             estimator.set_params(**{name: threads})
+    last = last_of(estimator)
+    if hasattr(last, "get_all_params"):  # CatBoost takes them in each call alone
+        for method in ("predict", "predict_proba"):
+            if hasattr(last, method):
+                setattr(last, method, partial(getattr(last, method), thread_count=threads))
 
 
 def predict(estimator: Any, task: Task, rows: np.ndarray, frame: Frame | None = None) -> np.ndarray:
     """Predict ``rows`` (n, features): (n,) or (n, outputs), as ``Signature`` says for the task. ``frame`` is how an
     estimator is called that does not take rows of numbers."""
     method = prediction_method(estimator, task)
-    output = getattr(estimator, method)(rows if frame is None else frame(rows))
+    try:
+        output = getattr(estimator, method)(rows if frame is None else frame(rows))
+    except Exception as error:
+        if type(error).__name__ != "CatBoostError":
+            raise
+        raise ValueError(str(error)) from error  # as other libraries do for rows that they do not take
     return as_array(output, second=method == "predict_proba" and task is Task.BINARY)
 
 

@@ -65,6 +65,18 @@ def is_encoder(step: Any) -> bool:
     return hasattr(step, "categories_") and isinstance(step.categories_, list)
 
 
+def is_passed(step: Any) -> bool:
+    """Return whether ``step`` passes its columns on as they are."""
+    if step is None or isinstance(step, str):
+        return bool(step != "drop")
+    return type(step).__name__ == "FunctionTransformer" and step.func is None and not step.validate
+
+
+def is_sampler(step: Any) -> bool:
+    """Return whether ``step`` is a sampler of imbalanced-learn, which does nothing when predicting."""
+    return hasattr(step, "fit_resample") and not hasattr(step, "transform")
+
+
 def is_dropped(transformer: Any) -> bool:
     return isinstance(transformer, str) and transformer == "drop"
 

@@ -19,7 +19,7 @@ import numpy as np
 from servefit.backends.libraries.trees import is_ensemble
 from servefit.backends.model.booster_categories import Categories, booster_of_codes, categories_of, refuses_others
 from servefit.backends.model.sklearn_io import has_several_targets
-from servefit.backends.model.sklearn_steps import called, is_dropped, names_of, positions_of
+from servefit.backends.model.sklearn_steps import called, is_dropped, is_passed, is_sampler, names_of, positions_of
 from servefit.backends.pipelines.branches import Branches, Chain, Chosen, Weighted
 from servefit.backends.pipelines.categories import NUMBER, TEXT, ColumnAt
 from servefit.backends.pipelines.foreign import CallForm, Foreign
@@ -71,7 +71,7 @@ class Reader:
 
     def step(self, step: Any, sample: Sample, name: str) -> tuple[PipelineStep | None, Sample]:
         """Return what computes the transformer ``step``, None where it passes all on, and the rows behind it."""
-        if step is None or isinstance(step, str):  # "passthrough"
+        if is_passed(step):
             return None, sample
         theirs = _transformed(step, sample.theirs)
         already = len(self.foreign), self.own
@@ -150,8 +150,8 @@ class Reader:
     def _chain(self, steps: Any, sample: Sample) -> tuple[list[PipelineStep | None], Sample]:
         chain: list[PipelineStep | None] = []
         for name, inner in steps:
-            if hasattr(inner, "fit_resample") and not hasattr(inner, "transform"):
-                continue  # a sampler of imbalanced-learn, which does nothing when predicting
+            if is_sampler(inner):
+                continue
             own, sample = self.step(inner, sample, name)
             chain.append(own)
         return chain, sample
@@ -399,13 +399,23 @@ def _same_table(theirs: Any, sample: Sample) -> bool:
     rows = theirs.to_numpy(dtype=object) if hasattr(theirs, "to_numpy") else np.asarray(theirs, dtype=object)
     if rows.ndim != 2 or rows.shape[1] != len(places):
         return False
-    for column, place in zip(rows.T.tolist(), places, strict=True):
+    dtypes = list(theirs.dtypes) if hasattr(theirs, "dtypes") else [None] * len(places)
+    for column, place, dtype in zip(rows.T.tolist(), places, dtypes, strict=True):
         if place is None:
             return False
+        known = getattr(dtype, "categories", None)  # of pandas, for which all others are missing
         if place.kind == TEXT:
             answers = [text.encode() if isinstance(text, str) else MISSING for text in column]
-            if answers != ours.texts[place.nth]:
+            texts = ours.texts[place.nth]
+            if known is not None:
+                kept = {str(category).encode() for category in known}
+                texts = [text if text in kept else MISSING for text in texts]
+            if answers != texts:
                 return False
-        elif not np.array_equal(np.array(column, dtype=np.float64), ours.numbers[:, place.nth], equal_nan=True):
+            continue
+        numbers = ours.numbers[:, place.nth]
+        if known is not None:
+            numbers = np.where(np.isin(numbers, np.asarray(known, dtype=np.float64)), numbers, np.nan)
+        if not np.array_equal(np.array(column, dtype=np.float64), numbers, equal_nan=True):
             return False
     return True

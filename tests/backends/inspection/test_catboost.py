@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 
+from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Format, Library, Model
 from servefit.backends.model.formats import model_format
+from servefit.backends.payload.reading import payload_for
+from servefit.backends.types import Settings
 from servefit.errors import CorruptModel, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -47,12 +50,36 @@ def test_a_live_model_and_a_pickle_of_it_are_the_same_model(tmp_path: Path) -> N
         assert model.signature.feature_names == ()
 
 
-def test_a_model_of_categories_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    rows = [[str(nth % 3), float(nth)] for nth in range(30)]
-    model = CatBoostClassifier(**QUIET, cat_features=[0]).fit(rows, np.arange(30) % 2)
+OF_CATEGORIES = [[str(nth % 3), float(nth)] for nth in range(30)]
+"""A category, of which CatBoost keeps hashes alone, and a number."""
+
+
+@pytest.mark.parametrize("kind", [CatBoostClassifier, CatBoostRegressor])
+@pytest.mark.parametrize("form", ["cbm", "live", "pickle"])
+def test_a_model_of_categories_takes_them_as_texts_and_is_predicted_by_catboost(
+    kind: Any, form: str, tmp_path: Path
+) -> None:
+    source = kind(**QUIET, cat_features=[0]).fit(OF_CATEGORIES, np.arange(30) % 2)
+    path = tmp_path / "model"
+    if form == "cbm":
+        source.save_model(str(path))
+    else:
+        path.write_bytes(pickle.dumps(source))
+    model = Model.load(source if form == "live" else path, trust_pickle=True)
+    assert [(one.is_text, one.takes_missing) for one in model.signature.inputs] == [(True, False), (False, True)]
+    artifact = compile_model(model, "sklearn").artifact
+    rows = [*OF_CATEGORIES, ["another", 0.5]]
+    expected = source.predict(rows) if kind is CatBoostRegressor else source.predict_proba(rows)[:, 1]
+    found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, rows).rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_model_of_words_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    rows = [["good car" if nth % 2 else "bad car", float(nth)] for nth in range(30)]
+    model = CatBoostClassifier(**QUIET, text_features=[0]).fit(rows, np.arange(30) % 2)
     path = tmp_path / "model.cbm"
     model.save_model(str(path))
-    with pytest.raises(UnsupportedModel, match="categorical features") as refused:
+    with pytest.raises(UnsupportedModel, match="text features") as refused:
         Model.load(path)
     assert "in a pipeline of scikit-learn" in str(refused.value)
 

@@ -9,14 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 from tests.column_pipelines import opened, predictor
 from xgboost import XGBClassifier, XGBRegressor
 
 from servefit.backends.compilation import compile_model, load_predictor
+from servefit.backends.finding.registry import imported
 from servefit.backends.model import Model
 from servefit.backends.payload.reading import payload_for
-from servefit.backends.types import Settings
+from servefit.backends.types import Settings, Target
 from servefit.errors import RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -200,3 +206,31 @@ def test_categories_that_are_numbers_may_be_missing(kind: str, tmp_path: Path) -
         np.testing.assert_allclose(
             predictor(model, name).predict(rows), estimator.predict_proba(missing)[:, 1], rtol=1e-5, atol=1e-6
         )
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        XGBClassifier(n_estimators=10, enable_categorical=True),
+        LGBMClassifier(n_estimators=10, verbose=-1),
+        HistGradientBoostingClassifier(max_iter=10),
+        CatBoostClassifier(iterations=10, verbose=0, cat_features=["remainder__city"], allow_writing_files=False),
+    ],
+)
+def test_categories_that_a_pipeline_passes_on_are_those_of_its_last_step(last: Any, tmp_path: Path) -> None:
+    of_texts = isinstance(last, CatBoostClassifier)
+    table = CATEGORIES.assign(city=CATEGORIES["city"].astype(object).fillna("none"), grade=TABLE["grade"])
+    columns = ColumnTransformer([("numbers", SimpleImputer(), ["age", "income"])], remainder="passthrough").set_output(
+        transform="pandas"
+    )
+    fitted_on = table if of_texts else CATEGORIES
+    estimator = make_pipeline(columns, last).fit(fitted_on, TARGET > 1)
+    model = opened(estimator, tmp_path)
+    kinds = {one.name: one.is_text for one in model.signature.inputs}
+    assert kinds == {"age": False, "city": True, "income": False, "grade": False}
+    rows = payload_for(model, fitted_on).rows
+    expected = estimator.predict_proba(fitted_on)[:, 1]
+    for backend in ("sklearn", "pipeline"):
+        np.testing.assert_allclose(predictor(model, backend).predict(rows), expected, rtol=1e-5, atol=1e-6)
+    facts = imported("pipeline").compile(model, Target.CPU, tmp_path)
+    assert facts["in_library"] == (["catboostclassifier (CatBoostClassifier)"] if of_texts else [])
