@@ -190,12 +190,12 @@ def _passed_on(estimator: Any, first: Any, names: Sequence[str], count: int) -> 
     steps = [step for _, step in getattr(estimator, "steps", ()) if not is_passed(step) and not is_sampler(step)]
     if len(steps) != 2 or steps[0] is not first or (behind := columns_of(steps[1])) is None:
         return
-    told = {column.position: column for column in behind.columns}
+    by_position = {column.position: column for column in behind.columns}
     for name, transformer, chosen in first.transformers_:
         if is_passed(transformer):
             begin = first.output_indices_[name].start
             for nth, position in enumerate(positions_of(chosen, names, count)):
-                yield position, told.get(begin + nth, Column(name=""))
+                yield position, by_position.get(begin + nth, Column(name=""))
 
 
 def _as_dates(transformer: Any, chosen: Any, columns: list[Column], names: Sequence[str]) -> list[Column]:

@@ -403,19 +403,19 @@ def _same_table(theirs: Any, sample: Sample) -> bool:
     for column, place, dtype in zip(rows.T.tolist(), places, dtypes, strict=True):
         if place is None:
             return False
-        known = getattr(dtype, "categories", None)  # of pandas, for which all others are missing
+        categories = getattr(dtype, "categories", None)  # of pandas, for which all others are missing
         if place.kind == TEXT:
             answers = [text.encode() if isinstance(text, str) else MISSING for text in column]
             texts = ours.texts[place.nth]
-            if known is not None:
-                kept = {str(category).encode() for category in known}
+            if categories is not None:
+                kept = {str(category).encode() for category in categories}
                 texts = [text if text in kept else MISSING for text in texts]
             if answers != texts:
                 return False
             continue
         numbers = ours.numbers[:, place.nth]
-        if known is not None:
-            numbers = np.where(np.isin(numbers, np.asarray(known, dtype=np.float64)), numbers, np.nan)
+        if categories is not None:
+            numbers = np.where(np.isin(numbers, np.asarray(categories, dtype=np.float64)), numbers, np.nan)
         if not np.array_equal(np.array(column, dtype=np.float64), numbers, equal_nan=True):
             return False
     return True
