@@ -242,7 +242,12 @@ def _task(estimator: Any, name: str) -> Task:
     if is_outlier_detector(estimator) and hasattr(estimator, "decision_function"):
         return Task.OUTLIER
     if not is_classifier(estimator):
-        raise UnsupportedModel(f"a {name}, which is no classifier, regressor or outlier detector")
+        last = type(last_of(estimator)).__name__
+        ends = f" that ends in a {last}" if last_of(estimator) is not estimator else ""
+        raise UnsupportedModel(
+            f"a {name}{ends}, which is no classifier, regressor or outlier detector",
+            remedy="save it with the model as the last step" if ends else None,
+        )
     are_several, classes = has_several_targets(estimator), estimator.classes_
     of_labels = are_several and not isinstance(classes, list)  # of which predict gives whether a row has each
     targets = classes if isinstance(classes, list) else [classes]

@@ -53,6 +53,7 @@ class Column:
     text, and ``imputes_none`` says that it takes None for a missing value, and not NaN. ``lowered`` says that all that
     it goes through make lower case of it first. ``is_category`` says that it is one of pandas' dtype category, and
     ``are_objects`` that it holds numbers or truths as objects, and ``is_date`` that it holds dates: texts, in a row.
+    ``takes_digits`` says that a whole number in it is the text of its digits.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Column:
     is_category: bool = False
     are_objects: bool = False
     is_date: bool = False
+    takes_digits: bool = False
 
     @property
     def fits_float32(self) -> bool:
@@ -122,6 +124,7 @@ class Column:
             joined=self.is_vectorized,
             takes_unknown=not self.closed,
             is_date=self.is_date,
+            takes_digits=self.takes_digits,
         )
 
 
@@ -180,7 +183,10 @@ def _columns_of_catboost(estimator: Any, texts: frozenset[int]) -> EstimatorColu
     """Return the columns of an estimator of CatBoost, of which those at ``texts`` hold categories. CatBoost keeps
     hashes of these alone, and takes a whole number for its digits."""
     names = [str(name) for name in estimator.feature_names_]
-    columns = tuple(Column(name=name, position=nth, is_text=nth in texts) for nth, name in enumerate(names))
+    columns = tuple(
+        Column(name=name, position=nth, is_text=nth in texts, takes_digits=nth in texts)
+        for nth, name in enumerate(names)
+    )
     return EstimatorColumns(columns=columns, width=len(columns), has_names=True)
 
 

@@ -95,7 +95,7 @@ def column_of(values: np.ndarray, one: Input, source: str, *, accepts_missing: b
 
 
 def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
-    if values.dtype.kind not in "OUT":
+    if values.dtype.kind not in ("OUTbiu" if one.takes_digits else "OUT"):
         expected = f"texts in {one.name!r:.60}"
         raise PayloadMismatch(source, expected=expected, got=f"an array of {values.dtype}"[:100])
     flat = values.astype(object).reshape(-1)
@@ -105,6 +105,8 @@ def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
             continue
         if one.is_date and isinstance(value, date):
             value = flat[row - 1] = value.isoformat()
+        if one.takes_digits and isinstance(value, int):
+            value = flat[row - 1] = str(int(value))
         got = f"{value!r:.60}"
         if isinstance(value, str):
             if value.isascii() or _is_unicode(value):

@@ -107,7 +107,17 @@ def json_table(
 def _read(
     text: str, source: str, feature_names: Sequence[str], most_rows: int, most_columns: int, booleans: bool
 ) -> PayloadTable:
-    parts = [_rows(document, source, feature_names, most_columns) for document in _each_document(text, source)]
+    parts: list[_Rows] = []
+    by_name: list[dict[str, Any]] = []  # one a line, whose names may come in any order
+    for document in _each_document(text, source):
+        if isinstance(document, dict) and form_of(document, feature_names, source) is None:
+            by_name.append(document)
+        else:
+            parts.append(_rows(document, source, feature_names, most_columns))
+    if by_name and parts:
+        raise PayloadMismatch(source, expected="lines that are all objects with names, or none", got="a mixture")
+    if by_name:
+        parts = [_rows_of_objects(by_name, source, feature_names)]
     if any((part.names, part.tensors) != (parts[0].names, parts[0].tensors) for part in parts):
         raise PayloadMismatch(source, expected="the same names in every line", got="different ones")
     cells = [row for part in parts for row in part.cells]

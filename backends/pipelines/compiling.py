@@ -49,6 +49,9 @@ def compile_pipeline(model: Model, workdir: Path, backend: str) -> Mapping[str, 
         _Pickler(stream, protocol=5).dump((source, step))
     except (pickle.PicklingError, AttributeError, TypeError) as error:  # a lambda, mostly
         left = ", ".join(reader.foreign)[:200]
+        if "<lambda>" in str(error) or "<locals>" in str(error):
+            reason = f"a step that stays in scikit-learn calls a lambda or a local function ({left})"
+            raise CompileFailed(backend, f"{reason}: define it in a module that the host can import") from error
         raise CompileFailed(backend, f"what stays in scikit-learn does not pickle ({left}): {error!s:.200}") from error
     (workdir / STEPS).write_bytes(stream.getvalue())
     return {"steps": reader.own, "in_library": reader.foreign, "loaded": sorted(reader.loaded)}

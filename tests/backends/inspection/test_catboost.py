@@ -74,6 +74,19 @@ def test_a_model_of_categories_takes_them_as_texts_and_is_predicted_by_catboost(
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("as_sent", [int, str, np.int64])
+def test_whole_numbers_that_are_categories_of_catboost_are_their_digits(as_sent: Any) -> None:
+    rows = [[nth % 3, bool(nth % 2), float(nth)] for nth in range(60)]
+    source = CatBoostClassifier(**QUIET, cat_features=[0, 1]).fit(
+        rows, [(nth % 3 == 1) ^ (nth % 2) for nth in range(60)]
+    )
+    model = Model.load(source)
+    artifact = compile_model(model, "sklearn").artifact
+    sent = [[as_sent(first), str(int(second)) if as_sent is str else second, third] for first, second, third in rows]
+    found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, sent).rows)
+    np.testing.assert_allclose(found, source.predict_proba(rows)[:, 1], rtol=1e-6)
+
+
 def test_a_model_of_words_is_refused_with_what_to_do(tmp_path: Path) -> None:
     rows = [["good car" if nth % 2 else "bad car", float(nth)] for nth in range(30)]
     model = CatBoostClassifier(**QUIET, text_features=[0]).fit(rows, np.arange(30) % 2)

@@ -96,6 +96,7 @@ def test_one_row_of_json(content: str, tmp_path: Path) -> None:
         "[1, 2, 3]\n[4, 5, 6]\n",
         '{"features": [1, 2, 3]}\n\n{"features": [4, 5, 6]}',
         '{"a": 1, "b": 2, "c": 3}\n{"a": 4, "b": 5, "c": 6}\n',
+        '{"a": 1, "b": 2, "c": 3}\n{"c": 6, "id": "x", "a": 4, "b": 5}\n',
     ],
 )
 def test_json_lines(content: str, tmp_path: Path) -> None:

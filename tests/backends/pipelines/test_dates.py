@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from tests.backends.pipelines.test_steps import served
 from tests.column_pipelines import opened, predictor
@@ -22,7 +22,7 @@ from xgboost import XGBClassifier
 
 from servefit.backends.model.dates import as_dates, drawn_dates
 from servefit.backends.payload.reading import payload_for
-from servefit.errors import PayloadMismatch, RowsRefused
+from servefit.errors import PayloadMismatch, RowsRefused, UnsupportedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,23 @@ def days_between(frame: pd.DataFrame) -> pd.DataFrame:
 
 def weekday(series: pd.Series[Any]) -> pd.DataFrame:
     return series.dt.day.to_frame()
+
+
+def days_of_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """What it gives of dates depends on whether pandas counts nanoseconds or microseconds."""
+    return frame.astype("int64") // 86_400_000
+
+
+def months_if_spent(frame: pd.DataFrame) -> pd.DataFrame:
+    return (frame["signed_up"].dt.month * (frame["spent"] > 0)).to_frame()
+
+
+def years_of_one(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame["signed_up"].dt.year.to_frame()
+
+
+def hours_of_seconds(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.to_datetime(frame["spent"], unit="s").dt.day.to_frame()
 
 
 def doubled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +177,7 @@ def test_dates_are_read_from_files(form: str, model: Model, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("text", ["31.12.2024", "soon", "", "2024-13-01", "2024-01-01T00:00:00+01:00"])
+@pytest.mark.parametrize("text", ["31.12.2024", "now", "NaT", "", "2024-13-01", "2024-01-01T00:00:00+01:00"])
 @pytest.mark.parametrize("backend", ["sklearn", "pipeline"])
 def test_a_text_that_is_no_date_is_refused_with_what_is_expected(text: str, backend: str, model: Model) -> None:
     rows = payload_for(model, [{**ROW, "signed_up": text}]).rows
@@ -185,9 +202,35 @@ def test_a_missing_date_is_taken_where_the_steps_take_one(tmp_path: Path) -> Non
         np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-5)
 
 
-def test_columns_of_numbers_stay_numbers_behind_a_function(tmp_path: Path) -> None:
-    estimator = pipeline(("own", FunctionTransformer(doubled), ["spent"]))
-    assert not any(one.is_date for one in opened(estimator, tmp_path).signature.inputs)
+@pytest.mark.parametrize("function", [doubled, hours_of_seconds, days_of_units, pd.DataFrame.isna])
+def test_columns_of_numbers_stay_numbers_behind_a_function(function: Any, tmp_path: Path) -> None:
+    table = TABLE.assign(spent=1e9 + TABLE["signed_up"].dt.day)
+    columns = ColumnTransformer(
+        [("plan", OneHotEncoder(), ["plan"]), ("own", FunctionTransformer(function), ["spent"])]
+    )
+    estimator = make_pipeline(columns, StandardScaler(), LogisticRegression()).fit(table, TARGET)
+    model = opened(estimator, tmp_path)
+    assert not any(one.is_date for one in model.signature.inputs)
+    found = predictor(model, "pipeline").predict(payload_for(model, table).rows)
+    np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [months_if_spent, years_of_one])
+def test_a_function_of_dates_that_may_be_served_wrongly_is_refused(function: Any, tmp_path: Path) -> None:
+    columns = [*DATES, "spent"] if function is months_if_spent else DATES
+    estimator = pipeline(("own", make_pipeline(FunctionTransformer(function), StandardScaler()), columns))
+    with pytest.raises(UnsupportedModel, match="does not predict rows of"):
+        opened(estimator, tmp_path)
+
+
+def test_dates_go_several_ways(tmp_path: Path) -> None:
+    ways = FeatureUnion(
+        [("parts", make_pipeline(make_pipeline(FunctionTransformer(parts)))), ("quarters", PartsOfDates())]
+    )
+    estimator = pipeline(("dates", make_pipeline(ways, StandardScaler()), DATES))
+    model = opened(estimator, tmp_path)
+    found = predictor(model, "pipeline").predict(payload_for(model, TABLE).rows)
+    np.testing.assert_allclose(found, estimator.predict_proba(TABLE)[:, 1], rtol=1e-5)
 
 
 def test_dates_that_are_drawn_are_read_again() -> None:

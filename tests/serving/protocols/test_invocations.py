@@ -110,6 +110,8 @@ def test_one_row_of_json(content: str, invoke: Decode, rows_of: Rows) -> None:
         "[1, 2, 3]\r\n\r\n[4, 5, 6]",
         '{"features": [1, 2, 3]}\n{"features": [4, 5, 6]}',
         '{"a": 1, "b": 2, "c": 3}\n{"a": 4, "b": 5, "c": 6}\n',
+        '{"a": 1, "b": 2, "c": 3}\n{"c": 6, "a": 4, "b": 5}\n',
+        '{"a": 1, "b": 2, "c": 3}\n{"c": 6, "id": "x", "a": 4, "b": 5}\n',
         '{"instances": [[1, 2, 3]]}\n{"instances": [[4, 5, 6]]}\n',
         '{\n "instances": [[1, 2, 3],\n [4, 5, 6]]\n}',
     ],
