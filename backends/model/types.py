@@ -115,7 +115,7 @@ class Input(Stored, frozen=True, kw_only=True):
     numbers that stand for categories, ``known`` are some of those that the model was fitted on; ``joined`` says that
     they are words, of which a text has several. ``takes_unknown`` says whether it takes others, and ``takes_missing``
     whether a text may be missing, or a number where not all of the model's may. ``is_date`` says that its texts are
-    dates in the form of ISO 8601, and ``takes_digits`` that whole numbers and truths count as the texts of their digits.
+    dates in the form of ISO 8601, and ``takes_digits`` that whole numbers and truths count as their digits.
     """
 
     name: str

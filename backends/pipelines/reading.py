@@ -383,6 +383,9 @@ def same(theirs: Any, sample: Sample) -> bool:
         return False
     rows = max(1, min(theirs.shape[0], _MAX_CELLS // max(width, 1)))
     ours = dense(sample.ours)[:rows]
+    if any(hasattr(dtype, "categories") for dtype in getattr(theirs, "dtypes", ())):
+        columns = zip(ours.T, theirs.dtypes, strict=True)
+        ours = np.column_stack([_of_categories(numbers, dtype) for numbers, dtype in columns])
     try:
         some = theirs[:rows] if not hasattr(theirs, "iloc") else theirs.iloc[:rows].to_numpy()
         expected = np.asarray(some.toarray() if hasattr(some, "toarray") else some, dtype=np.float64)
@@ -403,19 +406,24 @@ def _same_table(theirs: Any, sample: Sample) -> bool:
     for column, place, dtype in zip(rows.T.tolist(), places, dtypes, strict=True):
         if place is None:
             return False
-        categories = getattr(dtype, "categories", None)  # of pandas, for which all others are missing
         if place.kind == TEXT:
             answers = [text.encode() if isinstance(text, str) else MISSING for text in column]
             texts = ours.texts[place.nth]
-            if categories is not None:
-                kept = {str(category).encode() for category in categories}
+            if hasattr(dtype, "categories"):
+                kept = {str(category).encode() for category in dtype.categories}
                 texts = [text if text in kept else MISSING for text in texts]
             if answers != texts:
                 return False
             continue
-        numbers = ours.numbers[:, place.nth]
-        if categories is not None:
-            numbers = np.where(np.isin(numbers, np.asarray(categories, dtype=np.float64)), numbers, np.nan)
+        numbers = _of_categories(ours.numbers[:, place.nth], dtype)
         if not np.array_equal(np.array(column, dtype=np.float64), numbers, equal_nan=True):
             return False
     return True
+
+
+def _of_categories(numbers: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return ``numbers`` as a column of pandas' ``dtype`` has them: of a category, others than its own are missing."""
+    if not hasattr(dtype, "categories"):
+        return numbers
+    result: np.ndarray = np.where(np.isin(numbers, np.asarray(dtype.categories, dtype=np.float64)), numbers, np.nan)
+    return result

@@ -234,3 +234,15 @@ def test_categories_that_a_pipeline_passes_on_are_those_of_its_last_step(last: A
         np.testing.assert_allclose(predictor(model, backend).predict(rows), expected, rtol=1e-5, atol=1e-6)
     facts = imported("pipeline").compile(model, Target.CPU, tmp_path)
     assert facts["in_library"] == (["catboostclassifier (CatBoostClassifier)"] if of_texts else [])
+
+
+def test_categories_that_are_numbers_are_passed_on_too(tmp_path: Path) -> None:
+    columns = ColumnTransformer([("numbers", SimpleImputer(), ["age", "income"])], remainder="passthrough")
+    last = LGBMClassifier(n_estimators=10, verbose=-1)
+    table = CATEGORIES[["age", "income", "grade"]]
+    estimator = make_pipeline(columns.set_output(transform="pandas"), last).fit(table, TARGET > 1)
+    model = opened(estimator, tmp_path)
+    rows = payload_for(model, table).rows
+    for backend in ("sklearn", "pipeline"):
+        found = predictor(model, backend).predict(rows)
+        np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-5)

@@ -458,7 +458,7 @@ def test_a_step_that_does_not_pickle_is_a_compilation_that_failed(
     model = opened(estimator, tmp_path)
     estimator.steps[0][1].transformers_[0][1].steps[1][1].func = lambda rows: rows / 2
     monkeypatch.setattr("servefit.backends.libraries.trees.unpickled", lambda _model: estimator)
-    with pytest.raises(CompileFailed, match=r"does not pickle \(functiontransformer \(FunctionTransformer\)\)"):
+    with pytest.raises(CompileFailed, match=r"calls a lambda or a local function \(functiontransformer \(FunctionTr"):
         imported("pipeline").compile(model, Target.CPU, tmp_path)
 
 
