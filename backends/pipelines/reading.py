@@ -402,7 +402,7 @@ def _same_table(theirs: Any, sample: Sample) -> bool:
     rows = theirs.to_numpy(dtype=object) if hasattr(theirs, "to_numpy") else np.asarray(theirs, dtype=object)
     if rows.ndim != 2 or rows.shape[1] != len(places):
         return False
-    dtypes = list(theirs.dtypes) if hasattr(theirs, "dtypes") else [None] * len(places)
+    dtypes: list[Any] = list(theirs.dtypes) if hasattr(theirs, "dtypes") else [None] * len(places)
     for column, place, dtype in zip(rows.T.tolist(), places, dtypes, strict=True):
         if place is None:
             return False
