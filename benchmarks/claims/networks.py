@@ -2,6 +2,7 @@
 the network's own; and whether servefit's calls of OpenVINO take as long as those of OpenVINO's own benchmark_app.
 
     python -m benchmarks.claims.networks [--packages DIR] [--turns 4] [--seconds 2] [--only TEXT]
+        [--backends openvino ...]
 
 A call of one row is timed on one thread, in fresh processes that take turns, A B B A. Prints one JSON object: the ratio
 of medians over all turns, with the least and the largest of a turn, the largest difference of predictions as a share of
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -137,8 +138,10 @@ def apart(model: Model, expected: np.ndarray, got: np.ndarray) -> dict[str, floa
     }
 
 
-def compared(network: Network, folder: Path, turns: int, seconds: float) -> dict[str, Any]:
-    """Return how each artifact of ``network`` compares with that of ONNX Runtime in float32."""
+def compared(
+    network: Network, folder: Path, turns: int, seconds: float, backends: Sequence[str] = OTHERS
+) -> dict[str, Any]:
+    """Return how the artifact of ``network`` by each of ``backends`` compares with that of ONNX Runtime in float32."""
     model = Model.load(network.file)
     rows = payload_for(model, network.rows).rows
     chosen, rest = calibrating_and_rest(len(rows))
@@ -151,7 +154,7 @@ def compared(network: Network, folder: Path, turns: int, seconds: float) -> dict
     reference = compiled(REFERENCE, model, rows[chosen], folder / "reference")
     expected = call_isolated(f"{here}:predicted", reference, held, timeout_s=600)
     found: dict[str, Any] = {}
-    for name in OTHERS:
+    for name in backends:
         available = backend(name).probe()
         if not available.available:
             found[name] = available.reason
@@ -182,6 +185,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--backends", nargs="+", choices=OTHERS, default=OTHERS)
     asked = parser.parse_args()
     document: dict[str, Any] = {"machine": machine(describe_host()), "networks": {}}
     with tempfile.TemporaryDirectory() as made:
@@ -190,7 +194,7 @@ def main() -> None:
                 print(name, file=sys.stderr)
                 folder = Path(made, str(nth))
                 folder.mkdir()
-                document["networks"][name] = compared(network, folder, asked.turns, asked.seconds)
+                document["networks"][name] = compared(network, folder, asked.turns, asked.seconds, asked.backends)
     print(json.dumps(document, indent=1))
 
 
