@@ -77,6 +77,16 @@ def hours_of_seconds(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.to_datetime(frame["spent"], unit="s").dt.day.to_frame()
 
 
+class OnlyNumbers(Exception):
+    """Raised by a function of the user's."""
+
+
+def doubled_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    if not all(dtype.kind == "f" for dtype in frame.dtypes):
+        raise OnlyNumbers
+    return frame * 2
+
+
 def doubled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame * 2
 
@@ -202,7 +212,7 @@ def test_a_missing_date_is_taken_where_the_steps_take_one(tmp_path: Path) -> Non
         np.testing.assert_allclose(found, estimator.predict_proba(table)[:, 1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [doubled, hours_of_seconds, days_of_units, pd.DataFrame.isna])
+@pytest.mark.parametrize("function", [doubled, doubled_numbers, hours_of_seconds, days_of_units, pd.DataFrame.isna])
 def test_columns_of_numbers_stay_numbers_behind_a_function(function: Any, tmp_path: Path) -> None:
     table = TABLE.assign(spent=1e9 + TABLE["signed_up"].dt.day)
     columns = ColumnTransformer(
