@@ -82,11 +82,12 @@ class _Predictor:
         self._limits = threadpool_limits(limits=threads)
         self._predict, self._task = sklearn_io.predict, task
         self._frame = frame_of(self._estimator)
+        self._refused = sklearn_io.ROWS_REFUSED
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         try:
             return self._predict(self._estimator, self._task, rows, self._frame)
-        except (ValueError, TypeError) as error:  # a category that it does not know, mostly
+        except self._refused as error:  # a category that it does not know, mostly
             raise RowsRefused("sklearn", (str(error).splitlines() or [type(error).__name__])[0][:300]) from error
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ def inspect_frame(frame: Frame, task: Task, path: Path, predicted: Callable[[np.
             takes_missing=not one.is_whole and takes(_with_missing(signature, rows, one)),
             takes_unknown=one.takes_unknown
             and (one.joined or not one.known or takes(_with_unknown(signature, rows, one))),
+            takes_truths=one.takes_digits and _knows_digits_alone(signature, rows, one, predicted),
         )
         for one in signature.inputs
     )
@@ -88,6 +89,17 @@ def _as_it_predicts(
     kinds = ", ".join(f"{name!r:.40} ({'text' if name in texts else 'numbers'})" for name in signature.feature_names)
     reason = (str(first).splitlines() or [type(first).__name__])[0]
     raise UnsupportedModel(f"it does not predict rows of {kinds:.600}: {reason:.200}") from first
+
+
+def _knows_digits_alone(
+    signature: Signature, rows: np.ndarray, one: Input, predicted: Callable[[np.ndarray], np.ndarray]
+) -> bool:
+    """Return whether the words for truths are unknown categories of an input, and a digit for one is not."""
+    true, false, one_, zero, unknown = (
+        predicted(_with_text(signature, rows, one.name, text)) for text in ("True", "False", "1", "0", "another")
+    )
+    words_are_unknown = np.array_equal(true, unknown) and np.array_equal(false, unknown)
+    return words_are_unknown and not (np.array_equal(one_, unknown) and np.array_equal(zero, unknown))
 
 
 def _with_missing(signature: Signature, rows: np.ndarray, one: Input) -> np.ndarray:

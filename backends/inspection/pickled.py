@@ -20,6 +20,7 @@ from servefit.backends.inspection.frames import inspect_frame
 from servefit.backends.inspection.lightgbm import inspect_lightgbm
 from servefit.backends.inspection.marks import as_splits, marks_of
 from servefit.backends.inspection.xgboost import inspect_xgboost
+from servefit.backends.libraries.catboost_library import as_estimator
 from servefit.backends.libraries.trees import SKLEARN_ENSEMBLES, is_ensemble
 from servefit.backends.model.booster_categories import (
     categories_of,
@@ -29,7 +30,7 @@ from servefit.backends.model.booster_categories import (
     takes_categories,
 )
 from servefit.backends.model.inspection_record import Inspection
-from servefit.backends.model.live import library_of, save_live
+from servefit.backends.model.live import library_of, save_catboost, save_live
 from servefit.backends.model.sklearn_frames import Frame, frame_of
 from servefit.backends.model.sklearn_io import has_several_targets, learner_of, predict
 from servefit.backends.model.sklearn_steps import last_of
@@ -66,9 +67,8 @@ def inspect_object(
             remedy="save the xgboost, LightGBM, CatBoost or scikit-learn model in it alone, export it to ONNX, or "
             "serve a script that loads it: code/inference.py beside it, and --trust-code",
         )
-    is_booster = library is Library.XGBOOST and not hasattr(estimator, "get_params")
-    if is_booster and "c" in (getattr(estimator, "feature_types", None) or ()):
-        estimator, is_plain = estimator_of(bytes(estimator.save_raw("ubj"))), False
+    if (converted := _booster_of_categories(estimator, library, folder)) is not None:
+        estimator, is_plain = converted, False
     if (doubt := doubt_of(estimator)) is not None:
         noted = (*noted, doubt)
     if library is not Library.SKLEARN and not takes_categories(estimator):
@@ -86,6 +86,21 @@ def inspect_object(
         return inspection
     write_atomically(folder / "model.pkl", save_live(estimator).content)
     return replace(inspection, file_name="model.pkl")
+
+
+def _booster_of_categories(estimator: Any, library: Library, folder: Path) -> Any | None:
+    """Return a booster of categories, which its own library's class is, as an estimator of scikit-learn; None for
+    anything else."""
+    if library is Library.CATBOOST and columns_of_texts(estimator):  # CatBoost's own class predicts raw scores
+        file = folder / "model.cbm"
+        file.write_bytes(save_catboost(estimator))
+        converted = as_estimator(file, Format.CATBOOST_CBM)
+        file.unlink()
+        return converted
+    is_booster = library is Library.XGBOOST and not hasattr(estimator, "get_params")
+    if is_booster and "c" in (getattr(estimator, "feature_types", None) or ()):
+        return estimator_of(bytes(estimator.save_raw("ubj")))
+    return None
 
 
 _WITH_THRESHOLDS = frozenset({"FixedThresholdClassifier", "TunedThresholdClassifierCV"})

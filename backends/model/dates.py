@@ -36,13 +36,11 @@ def as_dates(texts: Sequence[str | None] | np.ndarray, name: str) -> Any:
     return dates.as_unit("us")
 
 
-def drawn_dates(count: int, generator: np.random.Generator, *, with_time: bool = True) -> list[str]:
+def drawn_dates(count: int, generator: np.random.Generator) -> list[str]:
     """Draw ``count`` dates as texts, half of them with a time."""
     first, last = (np.datetime64(day).astype("datetime64[s]").astype(np.int64) for day in (_FIRST, _LAST))
     seconds = generator.integers(first, last, count).astype("datetime64[s]")
-    return [
-        str(second if with_time and nth % 2 else second.astype("datetime64[D]")) for nth, second in enumerate(seconds)
-    ]
+    return [str(second if nth % 2 else second.astype("datetime64[D]")) for nth, second in enumerate(seconds)]
 
 
 def takes_dates(transformer: Any, names: Sequence[str], *, as_series: bool) -> bool:

@@ -18,7 +18,7 @@ from servefit.backends.model.types import (
     TreeStructure,
 )
 
-SCHEMA = 22
+SCHEMA = 23
 """Raise it when an inspection finds out something else about the same file, so that old records are not used."""
 
 

@@ -47,7 +47,7 @@ def save_live(source: Any) -> SavedModel:
     if library is Library.LIGHTGBM:
         return _save_lightgbm(source)
     if library is Library.CATBOOST:
-        return _save_catboost(source)
+        return SavedModel(format=Format.CATBOOST_CBM, content=save_catboost(source))
     if library is Library.SKLEARN:
         return _save_sklearn(source)
     raise UnsupportedModel(
@@ -91,7 +91,8 @@ def _save_lightgbm(source: Any) -> SavedModel:
     return SavedModel(format=Format.LIGHTGBM_TEXT, content=booster.model_to_string().encode(), warnings=warnings)
 
 
-def _save_catboost(source: Any) -> SavedModel:
+def save_catboost(source: Any) -> bytes:
+    """Return a fitted model of CatBoost as CatBoost's own file has it. Raises UnsupportedModel."""
     if not hasattr(source, "save_model"):
         raise UnsupportedModel(f"a {_name(source)} of CatBoost", remedy="give a fitted CatBoost model")
     if not source.is_fitted():
@@ -99,7 +100,7 @@ def _save_catboost(source: Any) -> SavedModel:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.cbm")
         source.save_model(str(file))
-        return SavedModel(format=Format.CATBOOST_CBM, content=file.read_bytes())
+        return file.read_bytes()
 
 
 def _save_sklearn(source: Any) -> SavedModel:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from servefit.backends.model.sklearn_frames import Frame
 
 
+ROWS_REFUSED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What estimators raise for rows that they do not take, and functions of the user's in them."""
+
+
 def prediction_method(estimator: Any, task: Task) -> str:
     """Return the method whose result is the prediction: probabilities where there are any, the score of an outlier
     detector, else what ``predict`` gives."""

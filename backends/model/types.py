@@ -115,7 +115,8 @@ class Input(Stored, frozen=True, kw_only=True):
     numbers that stand for categories, ``known`` are some of those that the model was fitted on; ``joined`` says that
     they are words, of which a text has several. ``takes_unknown`` says whether it takes others, and ``takes_missing``
     whether a text may be missing, or a number where not all of the model's may. ``is_date`` says that its texts are
-    dates in the form of ISO 8601, and ``takes_digits`` that whole numbers and truths count as their digits.
+    dates in the form of ISO 8601, and ``takes_digits`` that whole numbers and truths count as their digits;
+    ``takes_truths`` that the words for truths do too, as it was fitted on truths.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Input(Stored, frozen=True, kw_only=True):
     takes_missing: bool = False
     is_date: bool = False
     takes_digits: bool = False
+    takes_truths: bool = False
 
     @property
     def is_text(self) -> bool:

@@ -8,7 +8,7 @@ How the columns become rows is for ``tensors`` to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _NAMELESS = re.compile(r"text|x[0-9]+")
 """Names that columns get here where the model has none for them."""
+
+
+_TRUTHS = {"true": "1", "false": "0"}
+"""As CatBoost writes truths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,8 @@ def _texts(values: np.ndarray, one: Input, source: str) -> np.ndarray:
             value = flat[row - 1] = value.isoformat()
         if one.takes_digits and isinstance(value, int):
             value = flat[row - 1] = str(int(value))
+        if one.takes_truths and isinstance(value, str) and value.lower() in _TRUTHS:
+            value = flat[row - 1] = _TRUTHS[value.lower()]
         got = f"{value!r:.60}"
         if isinstance(value, str):
             if value.isascii() or _is_unicode(value):
@@ -195,7 +201,7 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
             names = wanted  # those of the table are as good as none
         of_table = dict(zip(names, keys, strict=True))
         read = source.__getitem__ if frame is None else frame.read
-        columns = {name: _objects(list(read(of_table[name]))) for name in checked_names(names, signature, where)}
+        columns = {name: _read_of(read, of_table[name], name, where) for name in checked_names(names, signature, where)}
         return Columns(
             arrays={name: column[:MAX_ROWS] for name, column in columns.items()},
             total_rows=max(map(len, columns.values())) if frame is None else frame.total_rows,
@@ -210,8 +216,20 @@ def columns_of_objects(source: Any, signature: Signature, where: str) -> Columns
     return Columns(arrays=arrays, total_rows=len(rows))
 
 
+def _read_of(read: Callable[[Any], Any], key: Any, name: str, source: str) -> np.ndarray:
+    try:
+        return _objects(list(read(key)))
+    except (ValueError, TypeError, OverflowError) as error:  # of pyarrow, for what Python does not hold
+        got = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise PayloadMismatch(source, expected=f"values in the column {name!r:.60}", got=got) from error
+
+
 def _objects(values: Sequence[Any]) -> np.ndarray:
-    return objects([value.item() if isinstance(value, np.generic) else value for value in values])
+    return objects([_of_python(value) if isinstance(value, np.generic) else value for value in values])
+
+
+def _of_python(value: np.generic) -> Any:
+    return str(value) if isinstance(value, np.datetime64) else value.item()  # of nanoseconds Python has none
 
 
 def cells_of(document: Any, signature: Signature, source: str) -> tuple[list[Any], Sequence[str] | None] | None:

@@ -78,8 +78,10 @@ def table_of_columns(names: Sequence[str], columns: Iterable[np.ndarray], total_
     one that holds anything but numbers."""
     check_width(source, len(names), MAX_COLUMNS)
     numbers = []
-    for name, column in zip(names, columns, strict=True):
+    arrays = iter(columns)
+    for name in names:
         try:
+            column = next(arrays)
             numbers.append((of_objects(column) if column.dtype == object else column).reshape(-1, 1))
         except (ValueError, TypeError, OverflowError) as error:
             expected = f"numbers in the column {name!r:.60}"

@@ -20,6 +20,7 @@ from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, objects, plain
+from servefit.backends.payload.json_forms import is_row
 from servefit.backends.payload.json_rows import too_deep
 from servefit.backends.payload.parts import check_inputs, one_for_each
 from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, PayloadTable, no_rows, rows_for
@@ -104,7 +105,8 @@ def rows_of_document(
     if isinstance(inputs, list) and inputs and all(isinstance(item, dict) and "data" in item for item in inputs):
         rows = _rows_of_protocol(inputs, signature, source, booleans)
         return rows[:most_rows], len(rows)
-    if isinstance(inputs, dict) and "inputs" not in names:
+    is_cells = isinstance(document, dict) and signature.has_columns and is_row(document, signature.column_names)
+    if isinstance(inputs, dict) and "inputs" not in names and not is_cells:
         arrays = {
             name: _array(values, f"{source}: {name:.60}", name, signature, booleans) for name, values in inputs.items()
         }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from servefit.backends.model.dates import as_dates
-from servefit.backends.model.sklearn_io import as_array
+from servefit.backends.model.sklearn_io import ROWS_REFUSED, as_array
 from servefit.backends.pipelines.categories import TEXT, ColumnAt
 from servefit.backends.pipelines.values import BACKEND, MISSING, Numbers, Value, count_of, dense, texts_of
 from servefit.errors import RowsRefused
@@ -76,7 +76,7 @@ class Foreign:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # rows without the names of their columns
                 output = getattr(self.estimator, self.method)(self.taken(value))
-        except (ValueError, TypeError) as error:  # a category that it does not know, mostly
+        except ROWS_REFUSED as error:  # a category that it does not know, mostly
             raise RowsRefused(BACKEND, (str(error).splitlines() or [type(error).__name__])[0][:300]) from error
         if self.method != "transform":
             return as_array(output, second=self.second)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from catboost import CatBoostClassifier, CatBoostRegressor
+from catboost import CatBoost, CatBoostClassifier, CatBoostRegressor, Pool
 
 from servefit.backends.compilation import compile_model, load_predictor
 from servefit.backends.model import Format, Library, Model
@@ -84,6 +84,45 @@ def test_whole_numbers_that_are_categories_of_catboost_are_their_digits(as_sent:
     artifact = compile_model(model, "sklearn").artifact
     sent = [[as_sent(first), str(int(second)) if as_sent is str else second, third] for first, second, third in rows]
     found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, sent).rows)
+    np.testing.assert_allclose(found, source.predict_proba(rows)[:, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["live", "pickle", "cbm"])
+@pytest.mark.parametrize("loss", ["Logloss", "Poisson"])
+def test_a_model_of_catboosts_own_class_predicts_as_its_loss_says(loss: str, form: str, tmp_path: Path) -> None:
+    pool = Pool(OF_CATEGORIES, np.arange(30) % 2, cat_features=[0])
+    source = CatBoost({**QUIET, "loss_function": loss}).fit(pool)
+    path = tmp_path / "model"
+    if form == "cbm":
+        source.save_model(str(path))
+    else:
+        path.write_bytes(pickle.dumps(source))
+    model = Model.load(source if form == "live" else path, trust_pickle=True)
+    artifact = compile_model(model, "sklearn").artifact
+    found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, OF_CATEGORIES).rows)
+    asked = "Probability" if loss == "Logloss" else "Exponent"
+    expected = source.predict(pool, prediction_type=asked)
+    np.testing.assert_allclose(found, expected[:, 1] if expected.ndim == 2 else expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("words", [str, lambda truth: str(truth).lower(), bool, int])
+def test_truths_that_are_categories_of_catboost_are_taken_in_words_too(words: Any) -> None:
+    truths = np.random.default_rng(0).random(60) < 0.5
+    rows = [[bool(truth), float(nth)] for nth, truth in enumerate(truths)]
+    source = CatBoostClassifier(**QUIET, cat_features=[0]).fit(rows, truths)
+    model = Model.load(source)
+    artifact = compile_model(model, "sklearn").artifact
+    sent = [[words(truth), number] for truth, number in rows]
+    found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, sent).rows)
+    np.testing.assert_allclose(found, source.predict_proba(rows)[:, 1], rtol=1e-6)
+
+
+def test_words_for_truths_that_are_categories_themselves_stay_as_they_are() -> None:
+    rows = [[str(nth % 2 == 0), float(nth)] for nth in range(60)]
+    source = CatBoostClassifier(**QUIET, cat_features=[0]).fit(rows, [nth % 2 for nth in range(60)])
+    model = Model.load(source)
+    artifact = compile_model(model, "sklearn").artifact
+    found = load_predictor(artifact, Settings(threads=1)).predict(payload_for(model, rows).rows)
     np.testing.assert_allclose(found, source.predict_proba(rows)[:, 1], rtol=1e-6)
 
 

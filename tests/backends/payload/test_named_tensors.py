@@ -183,6 +183,12 @@ def test_large_whole_numbers_of_a_frame_are_not_rounded(library: str) -> None:
         payload_of(FRAMES[library]({**ANYTHING, "c": [2**53 + 1, 6]}), WHOLE)
 
 
+def test_what_python_does_not_hold_is_refused_by_the_name_of_its_column() -> None:
+    far = pyarrow.array([2**62], pyarrow.timestamp("s"))
+    with pytest.raises(PayloadMismatch, match="numbers in the column 'a'"):
+        payload_of(pyarrow.table({"a": far, "b": [2], "c": [3]}), NAMED)
+
+
 def test_a_column_that_is_left_out_may_be_there_twice() -> None:
     frame = pd.DataFrame([["x", 3, 2, 1, "y"]], columns=["id", "c", "b", "a", "id"])
     assert payload_of(frame, NAMED).rows.tolist() == [[1, 2, 3]]

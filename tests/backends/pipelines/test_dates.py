@@ -77,6 +77,13 @@ def hours_of_seconds(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.to_datetime(frame["spent"], unit="s").dt.day.to_frame()
 
 
+def ranks_of_years(series: pd.Series[Any]) -> np.ndarray:
+    return np.array([[YEARS[date.year]] for date in series])
+
+
+YEARS = {year: year % 7 for year in range(1985, 2045)}
+
+
 class OnlyNumbers(Exception):
     """Raised by a function of the user's."""
 
@@ -164,6 +171,7 @@ ROW = {"signed_up": "2024-02-28", "last_seen": "2024-03-01T12:00:00", "plan": "a
         ("2024-02-28T00:00:00", "2024-03-01 12:30"),
         (date(2024, 2, 28), datetime(2024, 3, 1, 23, 59)),
         (pd.Timestamp("2024-02-28"), "20240301"),
+        (np.datetime64("2024-02-28", "D"), np.datetime64("2024-03-01T12:00", "ns")),
     ],
 )
 def test_dates_are_taken_in_the_forms_of_iso_8601(first: Any, second: Any, model: Model) -> None:
@@ -192,6 +200,14 @@ def test_dates_are_read_from_files(form: str, model: Model, tmp_path: Path) -> N
 def test_a_text_that_is_no_date_is_refused_with_what_is_expected(text: str, backend: str, model: Model) -> None:
     rows = payload_for(model, [{**ROW, "signed_up": text}]).rows
     with pytest.raises(RowsRefused, match=r"expected a date such as 2026-12-31 .* in 'signed_up'"):
+        predictor(model, backend).predict(rows)
+
+
+@pytest.mark.parametrize("backend", ["sklearn", "pipeline"])
+def test_what_a_function_of_the_users_does_not_take_is_refused(backend: str, tmp_path: Path) -> None:
+    model = opened(pipeline(("rank", FunctionTransformer(ranks_of_years), "signed_up")), tmp_path)
+    rows = payload_for(model, [{**ROW, "signed_up": "1815-06-18"}]).rows
+    with pytest.raises(RowsRefused):
         predictor(model, backend).predict(rows)
 
 
