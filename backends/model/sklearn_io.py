@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 ROWS_REFUSED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What estimators raise for rows that they do not take, and functions of the user's in them."""
+"""Errors of estimators, and of functions of the user's in them, for rows that they do not take."""
 
 
 def prediction_method(estimator: Any, task: Task) -> str:
