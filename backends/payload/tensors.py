@@ -20,7 +20,7 @@ from servefit.backends.model.types import Signature, Task
 from servefit.backends.model.width import MAX_FEATURES
 from servefit.backends.payload.columns import arrays_of_cells, cells_of, checked_names, column_of
 from servefit.backends.payload.exact import MAX_WHOLE, array_of, objects, plain
-from servefit.backends.payload.json_forms import is_row
+from servefit.backends.payload.json_forms import form_of, is_row
 from servefit.backends.payload.json_rows import too_deep
 from servefit.backends.payload.parts import check_inputs, one_for_each
 from servefit.backends.payload.table import MAX_DIMENSIONS, MAX_ROWS, PayloadTable, no_rows, rows_for
@@ -89,6 +89,14 @@ def holds_tensors(document: Any, signature: Signature) -> bool:
     return isinstance(first, list) and any(isinstance(value, list) for value in first)
 
 
+def _form_of_rows(document: Mapping[str, Any], signature: Signature, source: str) -> str | None:
+    """Return the key under which an object has a list of rows; None for one that is a row itself."""
+    if signature.has_columns:
+        return form_of(document, signature.column_names, source)
+    is_list = isinstance(document.get("instances"), list) and not _has_all_inputs(document, signature)
+    return "instances" if is_list else None
+
+
 def _has_all_inputs(document: Mapping[str, Any], signature: Signature) -> bool:
     """Return whether an object has a value for each of a network's several inputs: then it is a request by name,
     whatever else its keys mean."""
@@ -118,8 +126,8 @@ def rows_of_document(
         return rows_of_arrays(arrays, signature, source), len(cells)
     items = document
     if isinstance(document, dict):
-        is_list = isinstance(document.get("instances"), list) and not _has_all_inputs(document, signature)
-        items = document["instances"] if is_list else [document]
+        form = _form_of_rows(document, signature, source)
+        items = [document] if form is None else document[form]
     if not isinstance(items, list):
         raise PayloadMismatch(source, expected="a list or an object", got=f"{document!r:.60}")
     if not items:

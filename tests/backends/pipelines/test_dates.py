@@ -56,6 +56,10 @@ def days_between(frame: pd.DataFrame) -> pd.DataFrame:
     return (pd.to_datetime(frame["last_seen"]) - pd.to_datetime(frame["signed_up"])).dt.days.to_frame()
 
 
+def hours_between(frame: pd.DataFrame) -> pd.DataFrame:
+    return ((frame["last_seen"] - frame["signed_up"]).dt.total_seconds() / 3600.1).to_frame()
+
+
 def weekday(series: pd.Series[Any]) -> pd.DataFrame:
     return series.dt.day.to_frame()
 
@@ -120,6 +124,9 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     ),
     "the days between": lambda: pipeline(
         ("days", make_pipeline(FunctionTransformer(days_between), StandardScaler()), DATES)
+    ),
+    "the hours between": lambda: pipeline(
+        ("hours", make_pipeline(FunctionTransformer(hours_between), StandardScaler()), DATES)
     ),
     "one column by itself": lambda: pipeline(("day", FunctionTransformer(weekday), "signed_up")),
     "an own transformer before boosting": lambda: pipeline(

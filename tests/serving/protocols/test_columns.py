@@ -72,6 +72,7 @@ FORMS: dict[str, tuple[str, Any]] = {
     "columns": ("application/json", {"inputs": {name: [value] for name, value in ROW.items()}}),
     "lines": ("application/jsonlines", ROW),
     "an object with a key of another form": ("application/json", {"data": [[1]], **ROW, "features": [1]}),
+    "objects under another key": ("application/json", {"data": [ROW]}),
     "an object with columns beside it": ("application/json", {"inputs": {"age": [1]}, **ROW}),
 }
 
